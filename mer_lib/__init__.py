@@ -1,0 +1,3 @@
+"""Multimodal emotion recognition from speech and text: the package behind the book."""
+
+__version__ = "0.1.0"

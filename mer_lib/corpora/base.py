@@ -1,0 +1,141 @@
+"""The one face that every corpus shows, whatever its released format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+EMOTIONS = ("happy", "sad", "neutral", "angry")
+"""The four classes, in the order of the deck's Table 3."""
+
+SAMPLE_RATE = 16_000
+
+COLUMNS = [
+    "id", "text", "emotion", "speaker", "session", "dialogue", "turn", "scenario", "start", "end", "audio",
+]  # fmt: skip
+
+
+class CorpusError(ValueError):
+    """A corpus that cannot be read; the message says what is wrong, where, and what to do."""
+
+
+class Fold(NamedTuple):
+    """Utterance ids of one split. No speaker of `test` speaks in `train` or `dev`."""
+
+    name: str
+    train: list[str]
+    dev: list[str]
+    test: list[str]
+
+
+@dataclass
+class Corpus:
+    """A corpus of spoken, transcribed and labelled utterances.
+
+    Attributes:
+        name: The name that `mer_lib.corpora.load` knows it by.
+        table: One row per utterance, with the columns `COLUMNS`.
+        read: Reads the sound of one row: float32, mono, `sample_rate` Hz.
+        skipped: What was left out: columns `what`, `where`, `why`.
+        truth: What was planted, one row per utterance indexed by id; None where nobody knows it.
+    """
+
+    name: str
+    table: pd.DataFrame
+    read: Callable[[pd.Series], np.ndarray]
+    skipped: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["what", "where", "why"]))
+    truth: pd.DataFrame | None = None
+    sample_rate: int = SAMPLE_RATE
+
+    def __post_init__(self) -> None:
+        missing = [column for column in COLUMNS if column not in self.table]
+        if missing:
+            raise CorpusError(f"The table of {self.name} lacks the columns {missing}.")
+        if self.table.empty:
+            raise CorpusError(f"{self.name} holds no utterance. Look at the folder that was given as root.")
+        twice = self.table["id"][self.table["id"].duplicated()].tolist()
+        if twice:
+            raise CorpusError(f"{self.name} lists the id {twice[0]!r} {twice.count(twice[0]) + 1} times; ids must differ.")
+        unknown = sorted(set(self.table["emotion"]) - set(EMOTIONS))
+        if unknown:
+            raise CorpusError(f"{self.name} has the unknown emotions {unknown}; known are {list(EMOTIONS)}.")
+        self.table = self.table.set_index("id", drop=False).rename_axis(None)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def waveform(self, utterance: str) -> np.ndarray:
+        """Read the sound of one utterance.
+
+        Args:
+            utterance: An id of `table`.
+
+        Returns:
+            float32, shape (samples,), mono, at `sample_rate` Hz.
+
+        Raises:
+            CorpusError: If the id is unknown, or its sound is missing, cut short, empty or not finite.
+        """
+        if utterance not in self.table.index:
+            raise CorpusError(f"{self.name} has no utterance {utterance!r}. Ids look like {self.table.index[0]!r}.")
+        row = self.table.loc[utterance]
+        wave = self.read(row)
+        if wave.size == 0 or not np.isfinite(wave).all():
+            raise CorpusError(f"The sound of {utterance} in {row['audio']} is empty or not finite. Restore that file.")
+        return wave
+
+    def folds(self, by: str = "session") -> list[Fold]:
+        """Leave one session out: test on it, choose on the next one, train on the others.
+
+        Args:
+            by: "session", or "scenario" to also drop from train and dev every utterance whose
+                scenario occurs in the test fold's half of the scenarios.
+
+        Returns:
+            One fold per session. Speakers belong to one session, so folds are speaker-disjoint.
+
+        Raises:
+            CorpusError: If `by` is unknown or there are fewer than three sessions.
+        """
+        if by not in ("session", "scenario"):
+            raise CorpusError(f"There are no folds by {by!r}; choose 'session' or 'scenario'.")
+        sessions = sorted(self.table["session"].unique())
+        if len(sessions) < 3:
+            raise CorpusError(f"{self.name} has {len(sessions)} sessions; train, dev and test need three.")
+        folds = []
+        for number, held_out in enumerate(sessions):
+            dev = sessions[(number + 1) % len(sessions)]
+            parts = {"test": [held_out], "dev": [dev], "train": [s for s in sessions if s not in (held_out, dev)]}
+            rows = {part: self.table[self.table["session"].isin(which)] for part, which in parts.items()}
+            if by == "scenario":
+                rows = _without_shared_scenarios(rows, number)
+            folds.append(Fold(str(held_out), *(rows[part]["id"].tolist() for part in ("train", "dev", "test"))))
+        return folds
+
+    def fold(self, name: str | int, by: str = "session") -> Fold:
+        """Return one fold by the name of its held-out session, or by its number from 1.
+
+        Raises:
+            CorpusError: If there is no such fold.
+        """
+        folds = self.folds(by)
+        for number, fold in enumerate(folds, start=1):
+            if str(name) in (fold.name, str(number)):
+                return fold
+        raise CorpusError(
+            f"{self.name} has no fold {name!r}; it has 1 to {len(folds)}, named {[fold.name for fold in folds]}."
+        )
+
+
+def _without_shared_scenarios(rows: dict[str, pd.DataFrame], number: int) -> dict[str, pd.DataFrame]:
+    """Give the test fold half of the scenarios and the other parts the other half."""
+    scenarios = sorted(set().union(*(set(part["scenario"]) for part in rows.values())))
+    tested = set(scenarios[number % 2 :: 2])
+    return {
+        part: table[table["scenario"].isin(tested) if part == "test" else ~table["scenario"].isin(tested)]
+        for part, table in rows.items()
+    }
