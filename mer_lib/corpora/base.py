@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -41,14 +42,19 @@ class Corpus:
         table: One row per utterance, with the columns `COLUMNS`.
         read: Reads the sound of one row: float32, mono, `sample_rate` Hz.
         skipped: What was left out: columns `what`, `where`, `why`.
+        unlabelled: Given session names, returns sentences without labels that those sessions may be
+            pretrained on; None where a corpus has no such pool.
         truth: What was planted, one row per utterance indexed by id; None where nobody knows it.
+        version: Changes whenever the sound behind the table does.
     """
 
     name: str
     table: pd.DataFrame
     read: Callable[[pd.Series], np.ndarray]
     skipped: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["what", "where", "why"]))
+    unlabelled: Callable[[list[str]], list[str]] | None = None
     truth: pd.DataFrame | None = None
+    version: str = ""
     sample_rate: int = SAMPLE_RATE
 
     def __post_init__(self) -> None:
@@ -88,6 +94,11 @@ class Corpus:
             raise CorpusError(f"The sound of {utterance} in {row['audio']} is empty or not finite. Restore that file.")
         return wave
 
+    def fingerprint(self) -> str:
+        """Return a text that changes when the corpus does: what features are cached under."""
+        rows = self.table[["id", "audio"]].to_csv(index=False)
+        return hashlib.sha256(f"{self.name} {self.version} {self.sample_rate} {rows}".encode()).hexdigest()
+
     def folds(self, by: str = "session") -> list[Fold]:
         """Leave one session out: test on it, choose on the next one, train on the others.
 
@@ -116,19 +127,25 @@ class Corpus:
             folds.append(Fold(str(held_out), *(rows[part]["id"].tolist() for part in ("train", "dev", "test"))))
         return folds
 
-    def fold(self, name: str | int, by: str = "session") -> Fold:
-        """Return one fold by the name of its held-out session, or by its number from 1.
+    def fold_number(self, name: str | int) -> int:
+        """Return the number of a fold, from 1, given that number or the name of its held-out session.
 
         Raises:
             CorpusError: If there is no such fold.
         """
-        folds = self.folds(by)
-        for number, fold in enumerate(folds, start=1):
-            if str(name) in (fold.name, str(number)):
-                return fold
-        raise CorpusError(
-            f"{self.name} has no fold {name!r}; it has 1 to {len(folds)}, named {[fold.name for fold in folds]}."
-        )
+        names = [fold.name for fold in self.folds()]
+        for number, known in enumerate(names, start=1):
+            if str(name) in (known, str(number)):
+                return number
+        raise CorpusError(f"{self.name} has no fold {name!r}; it has 1 to {len(names)}, named {', '.join(names)}.")
+
+    def fold(self, name: str | int, by: str = "session") -> Fold:
+        """Return one fold by its number from 1, or by the name of its held-out session.
+
+        Raises:
+            CorpusError: If there is no such fold.
+        """
+        return self.folds(by)[self.fold_number(name) - 1]
 
 
 def _without_shared_scenarios(rows: dict[str, pd.DataFrame], number: int) -> dict[str, pd.DataFrame]:

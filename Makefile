@@ -1,0 +1,60 @@
+# `make help` lists the commands. Variables go behind them: make book CORPUS=iemocap ROOT=/data/IEMOCAP_full_release
+PYTHON ?= python3
+CORPUS ?= duet-i
+ROOT ?=
+PROFILE ?= fast
+SEED ?= 0
+JOBS ?= 2
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
+RUN := OMP_NUM_THREADS=1 $(BIN)/python
+
+SWEEP_fast := --fold 1 --seeds 1 --out _build/results/table3-$(CORPUS).csv
+SWEEP_full := --seeds 5 --out data/results/table3-$(CORPUS).csv
+
+.DEFAULT_GOAL := help
+.PHONY: help book test lint format sweep duet clean
+
+help: ## List the commands
+	@awk -F ': .*## ' '/^[a-z]+: .*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@echo "Variables: CORPUS=$(CORPUS) ROOT=$(ROOT) PROFILE=$(PROFILE) SEED=$(SEED) JOBS=$(JOBS)"
+
+book: .venv/book ## Run every chapter and compile the book to _build/html
+	@$(BIN)/python tools/build_book.py --corpus "$(CORPUS)" --root "$(ROOT)" --profile "$(PROFILE)" --seed "$(SEED)" --jobs "$(JOBS)"
+
+test: lint ## Check everything that must hold: style, types, behaviour, stored outputs
+	$(RUN) -m pytest
+	$(RUN) tools/notebooks.py compare
+
+lint: .venv/test ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/test ## Bring code and notebooks into shape
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+	$(BIN)/python tools/notebooks.py format
+
+sweep: .venv/book ## Run the experiments whose results the book prints (PROFILE=full takes hours)
+	$(RUN) -m mer_lib sweep --corpus "$(CORPUS)" $(if $(ROOT),--root "$(ROOT)") $(SWEEP_$(PROFILE))
+
+duet: .venv/test ## Make the shipped corpora again (needs no network; a few minutes)
+	for name in duet-i:1800 duet-m:1800 duet-x:3600; do \
+	  $(RUN) -m mer_lib.corpora.duet.generate --corpus $${name%:*} --size $${name#*:} --seed 0 --out data/duet || exit 1; \
+	done
+
+clean: ## Remove what was made, except .venv
+	rm -rf _build dist .mypy_cache .pytest_cache .ruff_cache
+
+# An environment of its own, made again only when what it must hold changes.
+.venv/book: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "The book needs Python 3.11 or newer; say which: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(PIP) --editable ".[book]"
+	@touch $@
+
+.venv/test: .venv/book
+	$(PIP) --editable ".[test,cluster]"
+	@touch $@

@@ -1,0 +1,117 @@
+"""The same things from a shell: `python -m mer_lib run --corpus duet-i --system method --fold 1 --seed 0 --json`.
+
+Results go to stdout, progress to stderr. Exit code 2 and one sentence when something was asked wrongly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from mer_lib import corpora, experiments, systems
+from mer_lib.ceilings import ceilings
+from mer_lib.corpora import duet
+from mer_lib.corpora.base import CorpusError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return the exit code."""
+    asked = _parser().parse_args(arguments)
+    try:
+        table = asked.command(asked)
+    except (CorpusError, ValueError, FloatingPointError) as error:
+        print(f"mer_lib: {error}", file=sys.stderr)
+        return 2
+    # Through object, so that an unknown end of an interval becomes null, not NaN, which is no JSON.
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    print(json.dumps(rows, indent=1) if asked.json else table.to_string(index=False))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m mer_lib", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def command(name: str, function, about: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=about, description=about)
+        sub.set_defaults(command=function)
+        sub.add_argument("--json", action="store_true", help="print JSON instead of a table")
+        return sub
+
+    run = command("run", _run, "train one system on one fold and test it")
+    many = command("sweep", _sweep, "train all variants on many folds and seeds")
+    limits = command("ceilings", _ceilings, "the best possible scores on a Duet corpus")
+    command("systems", _systems, "list the systems")
+    command("corpora", _corpora, "list the corpora")
+    tables = command("tables", _tables, "print mean and 95 percent interval of finished runs")
+    for sub in (run, many):
+        sub.add_argument("--root", help="folder of a licensed corpus")
+    for sub in (run, limits):
+        sub.add_argument("--corpus", required=True)
+    many.add_argument("--corpus", action="append", required=True)
+    rows = f"row of Table 3: {', '.join(experiments.VARIANTS)}"
+    run.add_argument("--system", default="method")
+    run.add_argument("--variant", default="A+T", help=rows)
+    run.add_argument("--fold", default="1", help="number or name of the held-out session")
+    run.add_argument("--seed", type=int, default=0)
+    many.add_argument("--variant", action="append", help=f"{rows}; default: all")
+    many.add_argument("--fold", type=int, action="append", help="default: all folds")
+    many.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0")
+    many.add_argument("--jobs", type=int, help="processes, default one per core")
+    many.add_argument("--store", type=Path, default=Path("_build/runs"), help="folder that keeps each finished run")
+    many.add_argument("--out", type=Path, required=True, help="CSV file, one row per run")
+    tables.add_argument("results", type=Path, nargs="+", help="CSV files that sweep wrote")
+    return parser
+
+
+def _run(asked: argparse.Namespace) -> pd.DataFrame:
+    systems.require(asked.system)
+    number = corpora.load(asked.corpus, root=asked.root).fold_number(asked.fold)
+    (run,) = experiments.grid(asked.corpus, [asked.variant], [number], [asked.seed], root=asked.root)
+    return pd.DataFrame([experiments.execute(replace(run, system=asked.system))])
+
+
+def _sweep(asked: argparse.Namespace) -> pd.DataFrame:
+    variants = asked.variant or list(experiments.VARIANTS)
+    runs = [
+        run
+        for corpus in asked.corpus
+        for run in experiments.grid(corpus, variants, asked.fold, range(asked.seeds), root=asked.root)
+    ]
+    results = experiments.sweep(runs, asked.store, asked.jobs)
+    experiments.write_results(results, asked.out)
+    return _flat(experiments.summary(results))
+
+
+def _ceilings(asked: argparse.Namespace) -> pd.DataFrame:
+    corpus = corpora.load(asked.corpus)
+    if corpus.truth is None:
+        raise CorpusError(f"Nobody knows the ceilings of {asked.corpus}; they are known for {', '.join(duet.names())}.")
+    return ceilings(duet.process(asked.corpus), corpus.table.join(corpus.truth)).reset_index()
+
+
+def _systems(asked: argparse.Namespace) -> pd.DataFrame:
+    return pd.DataFrame([{"name": name, "about": system.about} for name, system in systems.SYSTEMS.items()])
+
+
+def _corpora(asked: argparse.Namespace) -> pd.DataFrame:
+    return pd.DataFrame({"name": corpora.names()})
+
+
+def _tables(asked: argparse.Namespace) -> pd.DataFrame:
+    return _flat(experiments.summary(pd.concat([experiments.read_results(path) for path in asked.results])))
+
+
+def _flat(table: pd.DataFrame) -> pd.DataFrame:
+    table = table.round(2)
+    table.columns = ["_".join(column) for column in table.columns]
+    return table.reset_index()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,228 @@
+"""From a grid of runs to a table of results, one row per run."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from joblib import Parallel, delayed
+from tqdm import tqdm
+
+import mer_lib
+from mer_lib import corpora, systems
+from mer_lib.corpora.base import Corpus
+from mer_lib.features.batches import Prepared, prepare
+from mer_lib.features.cache import digest
+from mer_lib.metrics import mean_interval, scores
+from mer_lib.training import Trained, TrainingConfig, predict, seed_everything, train
+
+PROFILES = ("fast", "full")
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "A": {"modalities": ("audio",)},
+    "T": {"modalities": ("text",)},
+    "A+T (w/o L_ua)": {"beta": 0.0},
+    "A+T": {},
+}
+"""The rows of Table 3, as options of the method."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: what, on what, and with which luck.
+
+    Attributes:
+        corpus: Name of the corpus.
+        fold: Number of the held-out session, from 1.
+        seed: Draws the initial weights, the order of the batches and the dropout.
+        variant: Name of the row it belongs to.
+        system: Name of the system.
+        options: Fields of the system's config, as sorted pairs.
+        root: Folder of a licensed corpus; None for Duet.
+        training: How to train.
+    """
+
+    corpus: str
+    fold: int
+    seed: int
+    variant: str = "A+T"
+    system: str = "method"
+    options: tuple[tuple[str, Any], ...] = ()
+    root: str | None = None
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def key(self) -> str:
+        """A short name that changes with everything that changes the result."""
+        return digest(json.dumps(asdict(self) | {"root": None}, sort_keys=True), _corpus(self.corpus, self.root).fingerprint())
+
+
+@lru_cache(maxsize=3)
+def _corpus(name: str, root: str | None) -> Corpus:
+    return corpora.load(name, root=root)
+
+
+@lru_cache(maxsize=2)
+def prepared(corpus: str, fold: int, root: str | None = None) -> Prepared:
+    """One fold of a corpus as tensors; the last two stay in memory."""
+    loaded = _corpus(corpus, root)
+    return prepare(loaded, loaded.fold(fold))
+
+
+def fit(run: Run) -> tuple[Trained, Prepared]:
+    """Train the system of a run; the test split is not touched."""
+    data = prepared(run.corpus, run.fold, run.root)
+    seed_everything(run.seed)
+    system = systems.build(run.system, torch.as_tensor(data.vectors.vectors), **dict(run.options))
+    return train(system, data.train, data.dev, run.training, run.seed), data
+
+
+def execute(run: Run) -> dict[str, Any]:
+    """Train, then touch the test split once.
+
+    Returns:
+        One row of results: the run, its scores in percent, parameters, seconds and versions.
+    """
+    trained, data = fit(run)
+    found = scores(predict(trained.system, data.test), data.test.labels.numpy(), trained.prior)
+    chosen = max(trained.history, key=lambda row: row[f"dev_{run.training.choose_by}"])
+    return {
+        "corpus": run.corpus,
+        "system": run.system,
+        "variant": run.variant,
+        "fold": run.fold,
+        "seed": run.seed,
+        **found,
+        "dev_ua": chosen["dev_ua"],
+        "epoch": int(chosen["epoch"]),
+        "parameters": sum(p.numel() for p in trained.system.parameters()),
+        "seconds": round(trained.seconds, 2),
+        "options": json.dumps(dict(run.options), sort_keys=True),
+        "training": json.dumps(asdict(run.training), sort_keys=True),
+        "key": run.key(),
+        "versions": f"mer_lib {mer_lib.__version__}, torch {torch.__version__}, python {platform.python_version()}",
+    }
+
+
+def grid(
+    corpus: str,
+    variants: Sequence[str] = tuple(VARIANTS),
+    folds: Sequence[int] | None = None,
+    seeds: Sequence[int] = (0,),
+    root: str | None = None,
+    training: TrainingConfig | None = None,
+) -> list[Run]:
+    """All combinations of variants, folds and seeds of the method on one corpus.
+
+    Args:
+        corpus: Name of the corpus.
+        variants: Names in `VARIANTS`.
+        folds: Numbers from 1; None for all.
+        seeds: One run each.
+        root: Folder of a licensed corpus.
+        training: How to train; by default as in the book.
+
+    Raises:
+        ValueError: If a variant is unknown, or there is nothing to run.
+        CorpusError: If the corpus or a fold is.
+    """
+    unknown = sorted(set(variants) - set(VARIANTS))
+    if unknown:
+        raise ValueError(f"There is no variant {unknown[0]!r}; there are: {', '.join(VARIANTS)}.")
+    loaded = _corpus(corpus, root)
+    numbers = range(1, len(loaded.folds()) + 1) if folds is None else folds
+    for number in numbers:
+        loaded.fold(number)
+    if not (variants and numbers and seeds):
+        raise ValueError("There is nothing to run; ask for at least one variant, one fold and one seed.")
+    how = training or TrainingConfig()
+    return [
+        Run(corpus, fold, seed, variant, options=tuple(sorted(VARIANTS[variant].items())), root=root, training=how)
+        for fold in numbers
+        for seed in seeds
+        for variant in variants
+    ]
+
+
+def sweep(runs: Sequence[Run], store: Path, jobs: int | None = None) -> pd.DataFrame:
+    """Execute many runs, keep each as it ends, and skip those that are kept already.
+
+    Args:
+        runs: What to do.
+        store: Folder that holds one small JSON file per finished run.
+        jobs: Processes; by default one per core.
+
+    Returns:
+        One row per run, in the order of `runs`.
+    """
+    store.mkdir(parents=True, exist_ok=True)
+    todo = [run for run in runs if not (store / f"{run.key()}.json").exists()]
+    work = (delayed(_execute_and_keep)(run, store) for run in todo)
+    finished = Parallel(n_jobs=jobs or os.cpu_count(), return_as="generator_unordered")(work)
+    for _ in tqdm(finished, total=len(todo), desc="trainings", disable=not todo):
+        pass
+    return pd.DataFrame([json.loads((store / f"{run.key()}.json").read_text()) for run in runs])
+
+
+def _execute_and_keep(run: Run, store: Path) -> None:
+    torch.set_num_threads(1)
+    target = store / f"{run.key()}.json"
+    unfinished = target.with_suffix(f".{os.getpid()}.tmp")
+    unfinished.write_text(json.dumps(execute(run)))
+    os.replace(unfinished, target)
+
+
+def write_results(results: pd.DataFrame, path: Path) -> None:
+    """Write one row per run as CSV, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".tmp")
+    results.to_csv(unfinished, index=False, float_format="%.4f")
+    os.replace(unfinished, path)
+
+
+def read_results(path: Path) -> pd.DataFrame:
+    """Read what `write_results` wrote.
+
+    Raises:
+        ValueError: If the file is not there or holds no runs.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"There are no results at {path}. Make them with `make sweep`.")
+    try:
+        results = pd.read_csv(path)
+    except ValueError as error:
+        raise ValueError(f"{path} is not a table of runs: {error}. Make it again with `make sweep`.") from error
+    missing = {"corpus", "variant", "fold", "seed", "wa", "ua"} - set(results)
+    if missing or results.empty:
+        raise ValueError(f"{path} is not a table of runs: it lacks {sorted(missing) or 'rows'}. Make it again with `make sweep`.")
+    return results
+
+
+def summary(results: pd.DataFrame, by: Sequence[str] = ("corpus", "variant")) -> pd.DataFrame:
+    """Mean and 95% interval of every score, over folds, with the seeds of a fold averaged first.
+
+    Args:
+        results: One row per run, as `sweep` returns.
+        by: Columns that name a row of the printed table.
+
+    Returns:
+        Indexed by `by`; columns (score, "mean" | "low" | "high").
+    """
+    columns = [c for c in ("wa", "ua", "f1", "happy", "sad", "neutral", "angry") if c in results]
+    per_fold = results.groupby([*by, "fold"], sort=False)[columns].mean()
+    rows = {}
+    for name, group in per_fold.groupby(level=list(by), sort=False):
+        ends = {c: mean_interval(group[c].tolist()) for c in columns}
+        rows[name] = {(c, end): ends[c][i] for c in columns for i, end in enumerate(("mean", "low", "high"))}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    index = pd.MultiIndex.from_tuples(list(rows), names=list(by))
+    table.index = index if len(by) > 1 else index.get_level_values(0)
+    table.columns = pd.MultiIndex.from_tuples(table.columns)
+    return table

@@ -1,0 +1,158 @@
+"""From a waveform to frames: log-mel energies, pitch, voicing and loudness.
+
+The spectrum comes from torchaudio, the pitch from Praat (Boersma 1993) through parselmouth: a plain
+autocorrelation tracker is several semitones off on processed or noisy speech. Shown in chapter 04.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+import numpy as np
+import parselmouth
+import torch
+from joblib import Parallel, delayed
+
+from mer_lib._torchaudio import torchaudio
+from mer_lib.corpora.base import SAMPLE_RATE, Corpus, CorpusError
+from mer_lib.features.cache import cached
+
+HOP_SECONDS = 0.01
+STACK = 10
+FRAME_SECONDS = HOP_SECONDS * STACK
+"""One frame every 100 ms: short enough to follow a stressed word, and few enough to train fast."""
+
+MELS = 32
+PROSODY = ("pitch", "pitch_change", "voiced", "harmonicity", "loudness", "loudness_change")
+FEATURES = tuple(f"mel{i}" for i in range(MELS)) + PROSODY
+"""Name of each column of `frames`."""
+
+_MAY_BE_NAN = np.array([name in ("pitch", "pitch_change") for name in FEATURES])
+_VERSION = "2"  # change it whenever the numbers change, so that no old cache is read
+
+
+def frames(wave: np.ndarray, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Turn a waveform into frames.
+
+    Args:
+        wave: float32, shape (samples,), mono.
+        sample_rate: In Hz.
+
+    Returns:
+        float32, shape (time, len(FEATURES)), one row every `FRAME_SECONDS`: log-mel energies (natural
+        log of power), pitch (semitones above 100 Hz; NaN in a frame without voice), its mean absolute
+        change (semitones per 10 ms), share of voiced 10 ms steps, harmonicity (strength of Praat's
+        autocorrelation, 0 to 1), loudness (dB) and its change (dB). At least one row.
+
+    Raises:
+        ValueError: If the waveform is not one-dimensional, is empty, or holds NaN or infinity.
+    """
+    if wave.ndim != 1 or wave.size == 0 or not np.isfinite(wave).all():
+        raise ValueError(f"A waveform is finite numbers of shape (samples,), mono; this one has shape {wave.shape}.")
+    mel = _log_mel(wave, sample_rate)
+    pitch, strength = _pitch(wave, sample_rate, len(mel))
+    loudness = 10 * np.log10(np.exp(mel).sum(axis=1))
+    voiced = pitch > 0
+    semitones = np.where(voiced, 12 * np.log2(np.where(voiced, pitch, 100.0) / 100.0), np.nan)
+    change = np.abs(np.diff(semitones, prepend=np.nan))
+    loudness_change = np.abs(np.diff(loudness, prepend=loudness[0]))
+    steps = [mel, semitones, np.minimum(change, 4.0), voiced, strength, loudness, loudness_change]
+    return _stack(np.column_stack(steps)).astype(np.float32)
+
+
+def _log_mel(wave: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Log-mel energies every 10 ms, (steps, MELS); what is shorter than one window is followed by silence."""
+    wave = np.pad(wave, (0, max(0, round(0.025 * sample_rate) - wave.size)))
+    power = _mel_spectrogram(sample_rate)(torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32)))
+    return torch.log(power.T + 1e-7).numpy()
+
+
+@lru_cache(maxsize=4)
+def _mel_spectrogram(sample_rate: int) -> torch.nn.Module:
+    window, hop = round(0.025 * sample_rate), round(HOP_SECONDS * sample_rate)
+    fft = 1 << (window - 1).bit_length()
+    return torchaudio.transforms.MelSpectrogram(
+        sample_rate, n_fft=fft, win_length=window, hop_length=hop, f_min=60, f_max=sample_rate / 2, n_mels=MELS
+    )
+
+
+def _pitch(wave: np.ndarray, sample_rate: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pitch in Hz (0 where unvoiced) and autocorrelation strength, on the steps of the spectrogram."""
+    hz, strength = np.zeros(steps), np.zeros(steps)
+    if wave.size / sample_rate < 0.06:  # Praat needs three periods of its lowest pitch
+        return hz, strength
+    track = parselmouth.Sound(wave.astype(float), sample_rate).to_pitch(HOP_SECONDS, pitch_floor=60, pitch_ceiling=500)
+    # Only the first time is rounded: Praat's times may lie half way between ours, where neighbours would collide.
+    at = round(track.xs()[0] / HOP_SECONDS) + np.arange(track.get_number_of_frames())
+    inside = at < steps
+    hz[at[inside]] = track.selected_array["frequency"][inside]
+    strength[at[inside]] = track.selected_array["strength"][inside]
+    return hz, strength
+
+
+def _stack(steps: np.ndarray) -> np.ndarray:
+    """Average every `STACK` steps of 10 ms, ignoring NaN; the last frame may hold fewer."""
+    starts = np.arange(0, len(steps), STACK)
+    known = ~np.isnan(steps)
+    count = np.add.reduceat(known, starts, axis=0)
+    total = np.add.reduceat(np.where(known, steps, 0.0), starts, axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def corpus_frames(corpus: Corpus, jobs: int | None = None) -> dict[str, np.ndarray]:
+    """Return the frames of every utterance, from the cache if they were made before.
+
+    Args:
+        corpus: Any corpus.
+        jobs: Processes to use; by default one per core.
+
+    Returns:
+        Utterance id to (time, len(FEATURES)).
+    """
+    ids = corpus.table["id"].tolist()
+    stored = cached(f"frames-{corpus.name}", f"{_VERSION} {corpus.fingerprint()}", lambda: _extract(corpus, ids, jobs))
+    ends = np.cumsum(stored["lengths"])[:-1]
+    return dict(zip(ids, np.split(stored["frames"], ends), strict=True))
+
+
+def _extract(corpus: Corpus, ids: list[str], jobs: int | None) -> dict[str, np.ndarray]:
+    blocks = [ids[start : start + 100] for start in range(0, len(ids), 100)]
+    done = Parallel(n_jobs=jobs or os.cpu_count())(delayed(_extract_block)(corpus, block) for block in blocks)
+    rows = [table for block in done for table in block]
+    return {"frames": np.concatenate(rows), "lengths": np.array([len(table) for table in rows])}
+
+
+def _extract_block(corpus: Corpus, ids: list[str]) -> list[np.ndarray]:
+    torch.set_num_threads(1)
+    return [frames(corpus.waveform(utterance), corpus.sample_rate) for utterance in ids]
+
+
+def normalise(tables: dict[str, np.ndarray], groups: dict[str, str]) -> dict[str, np.ndarray]:
+    """Give every feature mean 0 and deviation 1 within each group, and set the pitch of voiceless frames to 0.
+
+    No label is used. With speakers as groups this presumes that several utterances of a speaker are
+    at hand when one is judged, as in a recorded session; with one group per utterance it does not.
+
+    Args:
+        tables: Utterance id to (time, features).
+        groups: Utterance id to the name of its group, such as its speaker.
+
+    Returns:
+        Utterance id to (time, features), float32, finite.
+
+    Raises:
+        CorpusError: If a feature other than pitch is NaN or infinite.
+    """
+    members: dict[str, list[str]] = {}
+    for name, table in tables.items():
+        if not (np.isfinite(table) | (np.isnan(table) & _MAY_BE_NAN)).all():
+            raise CorpusError(f"The features of {name} hold NaN or infinity. Delete its cache and look at its sound.")
+        members.setdefault(groups[name], []).append(name)
+    done = {}
+    for names in members.values():
+        rows = np.ma.masked_invalid(np.concatenate([tables[name] for name in names]).astype(np.float64))
+        mean, deviation = rows.mean(axis=0).filled(0.0), rows.std(axis=0).filled(0.0)
+        for name in names:
+            done[name] = np.nan_to_num((tables[name] - mean) / np.maximum(deviation, 1e-5)).astype(np.float32)
+    return {name: done[name] for name in tables}

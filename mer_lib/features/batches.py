@@ -1,0 +1,155 @@
+"""The utterances of one fold as tensors, padded batch by batch, with masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from mer_lib.corpora.base import EMOTIONS, Corpus, CorpusError, Fold
+from mer_lib.features.audio import corpus_frames, normalise
+from mer_lib.features.text import WordVectors, word_vectors
+
+
+
+
+
+@dataclass
+class Batch:
+    """Several utterances, padded to the longest. Masks are True where there is something to see.
+
+    Attributes:
+        audio: (batch, frames, features).
+        audio_mask: (batch, frames).
+        text: (batch, words), ids.
+        text_mask: (batch, words).
+        text_span: (batch, words, 2), where each word begins and ends in its utterance, 0 to 1.
+        label: (batch,), index into `EMOTIONS`.
+    """
+
+    audio: Tensor
+    audio_mask: Tensor
+    text: Tensor
+    text_mask: Tensor
+    text_span: Tensor
+    label: Tensor
+
+    def mask(self, modality: str) -> Tensor:
+        """Return the mask of "audio" or "text", (batch, time)."""
+        return self.audio_mask if modality == "audio" else self.text_mask
+
+
+class Utterances:
+    """The utterances of one split, as tensors of their own length.
+
+    Args:
+        ids: Utterance ids.
+        audio: (frames, features) each.
+        text: Word ids, (words,) each.
+        spans: (words, 2) each.
+        labels: Index into `EMOTIONS` each.
+
+    Raises:
+        CorpusError: If there is no utterance, a sequence is empty, or a feature is NaN or infinite.
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        audio: Sequence[np.ndarray],
+        text: Sequence[np.ndarray],
+        spans: Sequence[np.ndarray],
+        labels: Sequence[int],
+    ) -> None:
+        if not len(ids):
+            raise CorpusError("A split without utterances cannot be batched; look at the fold it comes from.")
+        for name, table, words in zip(ids, audio, text, strict=True):
+            if not len(table) or not len(words):
+                raise CorpusError(f"{name} has {len(table)} frames and {len(words)} words; both need at least one.")
+            if not np.isfinite(table).all():
+                raise CorpusError(f"The features of {name} hold NaN or infinity. Look at its sound and its normalisation.")
+        self.ids = list(ids)
+        self.audio = [torch.as_tensor(table, dtype=torch.float32) for table in audio]
+        self.text = [torch.as_tensor(words, dtype=torch.long) for words in text]
+        self.spans = [torch.as_tensor(span, dtype=torch.float32) for span in spans]
+        self.labels = torch.as_tensor(np.asarray(labels), dtype=torch.long)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def batch(self, rows: Sequence[int]) -> Batch:
+        """Pad the utterances at the given positions into one batch."""
+        audio = [self.audio[row] for row in rows]
+        text = [self.text[row] for row in rows]
+        return Batch(
+            audio=pad_sequence(audio, batch_first=True),
+            audio_mask=_mask([len(table) for table in audio]),
+            text=pad_sequence(text, batch_first=True),
+            text_mask=_mask([len(words) for words in text]),
+            text_span=pad_sequence([self.spans[row] for row in rows], batch_first=True),
+            label=self.labels[list(rows)],
+        )
+
+    def batches(self, size: int, shuffle: torch.Generator | None = None) -> Iterator[Batch]:
+        """Go through all utterances once: in order, or in an order drawn from `shuffle`."""
+        order = torch.arange(len(self)) if shuffle is None else torch.randperm(len(self), generator=shuffle)
+        for rows in order.split(size):
+            yield self.batch(rows.tolist())
+
+
+def _mask(lengths: Sequence[int]) -> Tensor:
+    """(batch, longest), True up to each length."""
+    return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+
+
+@dataclass
+class Prepared:
+    """One fold, ready to train on."""
+
+    fold: Fold
+    train: Utterances
+    dev: Utterances
+    test: Utterances
+    vectors: WordVectors
+
+
+def prepare(corpus: Corpus, fold: Fold, normalise_by: str = "speaker") -> Prepared:
+    """Turn one fold of a corpus into tensors.
+
+    Word vectors are learned from the corpus's unlabelled pool of the training sessions where there is
+    one, and from the training texts elsewhere; never from the dev or test session.
+
+    Args:
+        corpus: Any corpus.
+        fold: One of `corpus.folds()`.
+        normalise_by: "speaker" or "id" (each utterance by itself); see `normalise`.
+
+    Raises:
+        CorpusError: If a class has no training utterance.
+    """
+    table = corpus.table
+    missing = [e for e in EMOTIONS if e not in set(table.loc[fold.train, "emotion"])]
+    if missing:
+        raise CorpusError(f"Fold {fold.name} of {corpus.name} trains without any {missing[0]} utterance; use other folds.")
+    vectors = fold_vectors(corpus, fold)
+    audio = normalise(corpus_frames(corpus), table[normalise_by].to_dict())
+
+    def split(ids: list[str]) -> Utterances:
+        encoded = [vectors.encode(text) for text in table.loc[ids, "text"]]
+        labels = [EMOTIONS.index(emotion) for emotion in table.loc[ids, "emotion"]]
+        words, spans = zip(*encoded, strict=True)
+        return Utterances(ids, [audio[i] for i in ids], words, spans, labels)
+
+    return Prepared(fold, split(fold.train), split(fold.dev), split(fold.test), vectors)
+
+
+def fold_vectors(corpus: Corpus, fold: Fold) -> WordVectors:
+    """Word vectors learned without the dev and test sessions of a fold."""
+    train = corpus.table.loc[fold.train]
+    if corpus.unlabelled is None:
+        return word_vectors(train["text"].tolist(), min_count=2)
+    return word_vectors(corpus.unlabelled(sorted(train["session"].unique())))

@@ -1,0 +1,42 @@
+"""A cache on disk: tables of numbers by name, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from platformdirs import user_cache_path
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+
+def cache_folder() -> Path:
+    """Where features are kept: the environment's MER_LIB_CACHE, or the user's cache folder."""
+    return Path(os.environ.get("MER_LIB_CACHE") or user_cache_path("mer_lib"))
+
+
+def cached(name: str, key: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return what `make` makes, made once for each name and key.
+
+    A file that was cut short by a killed run is made again.
+    """
+    path = cache_folder() / f"{name}-{digest(key)}.safetensors"
+    if path.exists():
+        try:
+            return load_file(path)
+        except SafetensorError:
+            path.unlink()
+    arrays = make()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+    save_file(arrays, unfinished)
+    os.replace(unfinished, path)
+    return arrays
+
+
+def digest(*parts: str) -> str:
+    """A short name for a long description."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

@@ -1,0 +1,119 @@
+"""How well, and how sure: WA, UA, macro-F1, confusion, and intervals over folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+from sklearn import metrics as sk
+
+from mer_lib.corpora.base import EMOTIONS
+
+LABELS = list(range(len(EMOTIONS)))
+
+
+def adjusted(logits: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """Take the class prior out of the logits: the decision that maximises mean recall.
+
+    A classifier trained by cross-entropy leans towards frequent classes, as accuracy wants. Mean
+    recall wants every class to count the same. Source: Menon et al. (2021), logit adjustment.
+
+    Args:
+        logits: (utterances, classes).
+        prior: (classes,), shares of the classes in training.
+
+    Returns:
+        (utterances, classes).
+    """
+    return logits - np.log(np.maximum(prior, 1e-9))
+
+
+def scores(logits: np.ndarray, label: np.ndarray, prior: np.ndarray) -> dict[str, float]:
+    """Every score that the tables show, in percent.
+
+    Args:
+        logits: (utterances, classes).
+        label: (utterances,), index into `EMOTIONS`.
+        prior: (classes,), shares of the classes in training.
+
+    Returns:
+        `wa` (weighted accuracy: share of utterances that are right) and `f1` (macro-F1) of the plain
+        decision; `ua` (unweighted accuracy: mean recall) and one recall per emotion of the
+        prior-adjusted decision; `ua_plain`, mean recall of the plain decision.
+
+    Raises:
+        ValueError: If shapes disagree, a logit is not finite, or a class has no utterance.
+    """
+    if logits.shape != (len(label), len(EMOTIONS)) or not np.isfinite(logits).all():
+        raise ValueError(f"Logits must be finite, of shape ({len(label)}, {len(EMOTIONS)}); they have {logits.shape}.")
+    absent = [EMOTIONS[c] for c in LABELS if c not in set(label.tolist())]
+    if absent:
+        raise ValueError(f"No utterance to score is {absent[0]}, so its recall is undefined; use a larger split.")
+    plain, even = logits.argmax(1), adjusted(logits, prior).argmax(1)
+    recalls = sk.recall_score(label, even, labels=LABELS, average=None)
+    result = {
+        "wa": sk.accuracy_score(label, plain),
+        "ua": recalls.mean(),
+        "f1": sk.f1_score(label, plain, labels=LABELS, average="macro"),
+        "ua_plain": sk.recall_score(label, plain, labels=LABELS, average="macro"),
+        **dict(zip(EMOTIONS, recalls, strict=True)),
+    }
+    return {name: 100 * float(value) for name, value in result.items()}
+
+
+def confusion(label: np.ndarray, decision: np.ndarray) -> np.ndarray:
+    """Confusion matrix in shares of each true class, (classes, classes); rows are the truth and sum to 1."""
+    return sk.confusion_matrix(label, decision, labels=LABELS, normalize="true")
+
+
+def proportion_interval(right: int, total: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a proportion (Wilson 1927): what the size of one test set leaves open.
+
+    Raises:
+        ValueError: If there is no trial, or more right than trials.
+    """
+    if total < 1 or not 0 <= right <= total:
+        raise ValueError(f"{right} right out of {total} is not a proportion.")
+    interval = stats.binomtest(right, total).proportion_ci(level, method="wilson")
+    return interval.low, interval.high
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
+    """Mean and Student's t interval of values that do not depend on each other.
+
+    Give it one value per fold (seeds averaged first): runs that share a test fold share its luck.
+
+    Returns:
+        Mean, lower end, upper end; the ends are NaN when there is only one value.
+
+    Raises:
+        ValueError: If there is no value.
+    """
+    values = np.asarray(values, dtype=float)
+    if not values.size:
+        raise ValueError("There is no value to average.")
+    mean = float(values.mean())
+    if len(values) == 1:
+        return mean, float("nan"), float("nan")
+    half = stats.sem(values) * stats.t.ppf(0.5 + level / 2, len(values) - 1)
+    return mean, mean - float(half), mean + float(half)
+
+
+def paired_difference(first: Sequence[float], second: Sequence[float]) -> dict[str, float]:
+    """Compare two systems fold by fold: mean difference, its 95% interval, and p of the paired t-test.
+
+    Args:
+        first: One value per fold.
+        second: The same folds, in the same order.
+
+    Raises:
+        ValueError: If the lengths differ or are below 2.
+    """
+    if len(first) != len(second) or len(first) < 2:
+        raise ValueError(f"A paired test needs the same folds twice, at least two; got {len(first)} and {len(second)}.")
+    gap = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
+    mean, low, high = mean_interval(gap)
+    t = abs(mean) / max(stats.sem(gap), 1e-12)  # by hand, since SciPy's test warns where all gaps are equal
+    p = 1.0 if np.allclose(gap, 0) else float(2 * stats.t.sf(t, len(gap) - 1))
+    return {"difference": mean, "low": low, "high": high, "p": p}

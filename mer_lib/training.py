@@ -1,0 +1,129 @@
+"""One readable training loop, the same for every system."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mer_lib.corpora.base import EMOTIONS
+from mer_lib.features.batches import Utterances
+from mer_lib.metrics import scores
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How to train; the same for every system that is compared.
+
+    Attributes:
+        epochs: Most passes over the training split.
+        batch: Utterances per step.
+        rate: Highest learning rate (AdamW, one cycle: up, then down to 0).
+        decay: Weight decay.
+        clip: Longest gradient.
+        average: Decay of the running average of the weights that is evaluated.
+        choose_by: Score on dev that picks the epoch, "ua" or "f1".
+        balanced: Weigh the classes of the task's loss evenly.
+    """
+
+    epochs: int = 30
+    batch: int = 32
+    rate: float = 2e-3
+    decay: float = 0.01
+    clip: float = 1.0
+    average: float = 0.98
+    choose_by: str = "ua"
+    balanced: bool = False
+
+
+@dataclass
+class Trained:
+    """A trained system and how it got there.
+
+    Attributes:
+        system: The weights of the epoch that was best on dev.
+        history: One row per epoch: the mean of each named loss, and the dev scores.
+        seconds: Wall time of the training.
+        prior: (classes,), shares of the classes in training.
+    """
+
+    system: nn.Module
+    history: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    prior: np.ndarray = field(default_factory=lambda: np.full(len(EMOTIONS), 1 / len(EMOTIONS)))
+
+
+def seed_everything(seed: int) -> torch.Generator:
+    """Seed PyTorch and return a generator for the order of the batches."""
+    torch.manual_seed(seed)
+    return torch.Generator().manual_seed(seed)
+
+
+def class_shares(utterances: Utterances) -> np.ndarray:
+    """Share of each class, (classes,)."""
+    return np.bincount(utterances.labels.numpy(), minlength=len(EMOTIONS)) / len(utterances)
+
+
+def train(system: nn.Module, data: Utterances, dev: Utterances, config: TrainingConfig, seed: int = 0) -> Trained:
+    """Train a system and keep the weights of its best epoch on dev.
+
+    Args:
+        system: Takes a `Batch`, returns an `Output`.
+        data: The training split.
+        dev: The split that picks the epoch; the test split is never seen here.
+        config: How to train.
+        seed: Draws the order of the batches and the dropout.
+
+    Raises:
+        FloatingPointError: If the loss stops being finite; the message names epoch and loss.
+    """
+    order, started = seed_everything(seed), time.perf_counter()
+    prior = class_shares(data)
+    weight = torch.tensor(1 / np.maximum(prior, 1e-9) / len(EMOTIONS), dtype=torch.float32) if config.balanced else None
+    steps = config.epochs * -(-len(data) // config.batch)
+    optimiser = torch.optim.AdamW(system.parameters(), lr=config.rate, weight_decay=config.decay, fused=True)
+    # At five steps OneCycleLR would divide by 0.
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, total_steps=max(steps, 6), pct_start=0.2)
+    averaged = torch.optim.swa_utils.AveragedModel(
+        system, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.average)
+    )
+    best, result = -1.0, Trained(system, prior=prior)
+    for epoch in range(config.epochs):
+        system.train()
+        sums: dict[str, float] = {}
+        for batch in data.batches(config.batch, order):
+            output = system(batch)
+            losses = {"task": F.cross_entropy(output.logits, batch.label, weight=weight), **output.losses}
+            step(optimiser, torch.stack(list(losses.values())).sum(), system, config.clip, f"epoch {epoch + 1}")
+            schedule.step()
+            averaged.update_parameters(system)
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + float(value.detach()) * len(batch.label) / len(data)
+        found = scores(predict(averaged.module, dev), dev.labels.numpy(), prior)
+        result.history.append({"epoch": epoch + 1, **sums, **{f"dev_{k}": found[k] for k in ("wa", "ua", "f1")}})
+        if found[config.choose_by] > best:
+            best, result.system = found[config.choose_by], copy.deepcopy(averaged.module)
+    result.seconds = time.perf_counter() - started
+    return result
+
+
+def step(optimiser: torch.optim.Optimizer, loss: Tensor, system: nn.Module, clip: float, where: str) -> None:
+    """Go one step down the gradient of `loss`, clipped to length `clip`."""
+    if not torch.isfinite(loss):
+        raise FloatingPointError(f"The loss is {float(loss.detach())} in {where}. Lower the learning rate or check the features.")
+    optimiser.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(system.parameters(), clip)
+    optimiser.step()
+
+
+@torch.no_grad()
+def predict(system: nn.Module, data: Utterances, batch: int = 128) -> np.ndarray:
+    """Logits of every utterance, (utterances, classes), in order."""
+    system.eval()
+    return torch.cat([system(part).logits for part in data.batches(batch)]).numpy()

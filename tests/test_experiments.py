@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_corpus
+
+from mer_lib import corpora, experiments
+from mer_lib.corpora.base import EMOTIONS, CorpusError
+from mer_lib.experiments import VARIANTS, Run, execute, fit, grid, read_results, summary, sweep, write_results
+from mer_lib.metrics import scores
+from mer_lib.training import TrainingConfig, predict
+
+SHORT = TrainingConfig(epochs=1, batch=16)
+SMALL = (("dim", 8), ("heads", 2))
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the tiny corpus be the only one there is."""
+
+    def load(name: str, root: str | None = None) -> object:
+        if name != "tiny":
+            raise CorpusError(f"There is no corpus {name!r}; there is: tiny.")
+        return make_corpus()
+
+    monkeypatch.setattr(corpora, "load", load, raising=False)
+    for kept in (experiments._corpus, experiments.prepared):
+        kept.cache_clear()
+    yield
+    for kept in (experiments._corpus, experiments.prepared):
+        kept.cache_clear()
+
+
+def small(fold: int = 1, seed: int = 0, variant: str = "A+T") -> Run:
+    options = tuple(sorted({**VARIANTS[variant], **dict(SMALL)}.items()))
+    return Run("tiny", fold, seed, variant, options=options, training=SHORT)
+
+
+def test_the_grid_is_every_combination_once() -> None:
+    runs = grid("tiny", ["A", "A+T"], folds=[1, 3], seeds=[0, 1, 2])
+    assert len(runs) == 12
+    assert {(run.variant, run.fold, run.seed) for run in runs} == {
+        (variant, fold, seed) for variant in ("A", "A+T") for fold in (1, 3) for seed in (0, 1, 2)
+    }
+    assert len({run.key() for run in runs}) == 12
+
+
+def test_without_a_choice_the_grid_takes_all_folds_and_the_rows_of_table_3() -> None:
+    runs = grid("tiny")
+    assert {run.fold for run in runs} == {1, 2, 3, 4}
+    assert [run.variant for run in runs[:4]] == ["A", "T", "A+T (w/o L_ua)", "A+T"]
+
+
+def test_the_rows_of_table_3_differ_as_their_names_say() -> None:
+    built = {variant: fit(small(variant=variant))[0].system.config for variant in VARIANTS}
+    assert built["A"].modalities == ("audio",)
+    assert built["T"].modalities == ("text",)
+    assert built["A+T"].modalities == built["A+T (w/o L_ua)"].modalities == ("audio", "text")
+    assert built["A+T"].beta > 0
+    assert replace(built["A+T"], beta=0.0) == built["A+T (w/o L_ua)"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "message"),
+    [
+        ({"corpus": "nowhere"}, CorpusError, "no corpus 'nowhere'"),
+        ({"variants": ["A+V"]}, ValueError, r"no variant 'A\+V'; there are: A, T, "),
+        ({"folds": [1, 9]}, CorpusError, "tiny has no fold 9; it has 1 to 4"),
+    ],
+)
+def test_an_unknown_corpus_variant_or_fold_is_refused_before_anything_is_trained(
+    asked: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        grid(**{"corpus": "tiny", **asked})
+
+
+def test_the_key_changes_with_all_that_changes_the_result_and_not_with_the_folder() -> None:
+    run = small()
+    others = [
+        replace(run, fold=2),
+        replace(run, seed=1),
+        replace(run, options=(("dim", 16),)),
+        replace(run, system="other"),
+        replace(run, training=replace(SHORT, rate=0.5)),
+    ]
+    assert len({run.key(), *(other.key() for other in others)}) == 6
+    assert replace(run, root="/elsewhere").key() == run.key()
+
+
+def test_the_key_changes_with_the_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = small().key()
+    monkeypatch.setattr(corpora, "load", lambda name, root=None: replace(make_corpus(), version="2"))
+    experiments._corpus.cache_clear()
+    assert small().key() != before
+
+
+def test_a_row_of_results_holds_the_run_its_scores_and_its_cost() -> None:
+    row = execute(small(fold=2, seed=1))
+    assert (row["corpus"], row["system"], row["variant"], row["fold"], row["seed"]) == ("tiny", "method", "A+T", 2, 1)
+    assert {"wa", "ua", "f1", *EMOTIONS, "dev_ua", "epoch", "parameters", "seconds", "versions", "key"} <= set(row)
+    assert all(0 <= row[name] <= 100 for name in ("wa", "ua", "f1", *EMOTIONS))
+    assert row["ua"] == pytest.approx(np.mean([row[e] for e in EMOTIONS]))
+    assert row["parameters"] > 0
+    assert json.loads(row["training"])["batch"] == 16
+    assert json.loads(json.dumps(row)) == row
+
+
+def test_the_scores_of_a_row_are_those_of_the_test_split() -> None:
+    trained, data = fit(small())
+    found = scores(predict(trained.system, data.test), data.test.labels.numpy(), trained.prior)
+    row = execute(small())
+    assert {name: row[name] for name in found} == found
+
+
+def test_the_same_run_gives_the_same_scores_and_another_seed_other_weights() -> None:
+    first, second = fit(small(seed=0))[0], fit(small(seed=0))[0]
+    other, data = fit(small(seed=1))
+    assert np.array_equal(predict(first.system, data.test), predict(second.system, data.test))
+    assert not np.allclose(predict(first.system, data.test), predict(other.system, data.test), atol=1e-4)
+
+
+def test_a_sweep_keeps_one_file_per_run_and_returns_them_in_order(tmp_path: Path) -> None:
+    runs = [small(seed=1, variant="T"), small(seed=0, variant="A")]
+    table = sweep(runs, tmp_path / "new" / "store")
+    assert list(zip(table["variant"], table["seed"], strict=True)) == [("T", 1), ("A", 0)]
+    files = sorted(path.name for path in (tmp_path / "new" / "store").iterdir())
+    assert files == sorted(f"{run.key()}.json" for run in runs)
+
+
+def test_a_sweep_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs, done = [small(seed=s, variant="T") for s in range(3)], []
+
+    def counted(run: Run) -> dict[str, object]:
+        done.append(run.seed)
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        return {"seed": run.seed, "key": run.key(), "time": len(done)}
+
+    monkeypatch.setattr(experiments, "execute", counted)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(runs, tmp_path)
+    assert len(list(tmp_path.glob("*.json"))) == 2
+    table = sweep(runs, tmp_path)
+    assert done == [0, 1, 2, 2]
+    assert table["time"].tolist() == [1, 2, 4]
+    sweep(runs, tmp_path)
+    assert len(done) == 4
+
+
+def test_a_half_written_run_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / f"{small().key()}.77.tmp").write_text('{"seed": 0, "wa": 1')
+    monkeypatch.setattr(experiments, "execute", lambda run: {"seed": run.seed, "wa": 50.0})
+    assert sweep([small()], tmp_path)["wa"].tolist() == [50]
+
+
+def test_a_run_that_fails_leaves_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(run: Run) -> dict[str, object]:
+        raise FloatingPointError("The loss is nan in epoch 1.")
+
+    monkeypatch.setattr(experiments, "execute", fail)
+    with pytest.raises(FloatingPointError, match=r"The loss is nan"):
+        sweep([small()], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def results() -> pd.DataFrame:
+    """Three folds and two seeds: the fold means of A are 60, 70, 80."""
+    scored = {(1, 0): 58, (1, 1): 62, (2, 0): 70, (2, 1): 70, (3, 0): 75, (3, 1): 85}
+    rows = [
+        {"corpus": "tiny", "variant": "A", "fold": f, "seed": s, "wa": v, "ua": v / 2, "f1": 1.0}
+        for (f, s), v in scored.items()
+    ]
+    return pd.DataFrame(rows + [{**row, "variant": "T", "wa": 90.0} for row in rows])
+
+
+def test_a_summary_averages_the_seeds_of_a_fold_and_then_takes_students_interval_over_folds() -> None:
+    found = summary(results())
+    half = 4.302653 * 10 / math.sqrt(3)  # three folds, deviation 10, two degrees of freedom
+    assert found.loc[("tiny", "A"), "wa"].tolist() == pytest.approx([70, 70 - half, 70 + half], abs=1e-4)
+    assert found.loc[("tiny", "A"), "ua"].tolist() == pytest.approx([35, 35 - half / 2, 35 + half / 2], abs=1e-4)
+    assert found.loc[("tiny", "T"), "wa"].tolist() == pytest.approx([90, 90, 90])
+    assert found.index.tolist() == [("tiny", "A"), ("tiny", "T")]
+    assert found["wa"].columns.tolist() == ["mean", "low", "high"]
+
+
+def test_a_fold_with_more_seeds_does_not_count_more() -> None:
+    more = pd.concat([results(), results().query("fold == 1").assign(seed=5, wa=60.0)])
+    assert summary(more).loc[("tiny", "A"), ("wa", "mean")] == pytest.approx(70)
+
+
+def test_a_summary_can_be_grouped_by_one_column() -> None:
+    found = summary(results(), by=["variant"])
+    assert found.index.tolist() == ["A", "T"]
+    assert found.index.name == "variant"
+    assert found.loc["A", ("wa", "mean")] == pytest.approx(70)
+
+
+def test_a_single_fold_has_a_mean_and_no_interval() -> None:
+    row = summary(results().query("fold == 1")).loc[("tiny", "A"), "wa"]
+    assert row["mean"] == 60
+    assert math.isnan(row["low"])
+    assert math.isnan(row["high"])
+
+
+def test_results_come_back_from_the_file_as_they_went(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "results.csv"
+    write_results(results(), path)
+    pd.testing.assert_frame_equal(read_results(path), results(), check_dtype=False)
+    assert [file.name for file in path.parent.iterdir()] == ["results.csv"]
+
+
+def test_the_texts_of_a_real_row_survive_the_file(tmp_path: Path) -> None:
+    row = pd.DataFrame([execute(small())])
+    write_results(row, tmp_path / "results.csv")
+    found = read_results(tmp_path / "results.csv")
+    pd.testing.assert_frame_equal(found, row, check_exact=False, atol=1e-4)
+    assert json.loads(found["options"][0])["dim"] == 8
+
+
+def test_results_that_are_not_there_say_how_to_make_them(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no results at .*nothing\.csv\. Make them with `make sweep`"):
+        read_results(tmp_path / "nothing.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "lacks"),
+    [
+        ("corpus,variant,fold,seed,wa\nx,A,1,0,50\n", r"lacks \['ua'\]"),
+        ("corpus,variant,fold,seed,wa,ua\n", "lacks rows"),
+        ("", "not a table of runs"),
+    ],
+    ids=["a column", "rows", "everything"],
+)
+def test_a_file_that_is_no_table_of_runs_is_named(tmp_path: Path, text: str, lacks: str) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"bad\.csv.*{lacks}"):
+        read_results(path)

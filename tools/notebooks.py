@@ -1,0 +1,231 @@
+"""Make, shape and check the notebooks of the book.
+
+    python tools/notebooks.py build draft.py notebooks/04_speech.ipynb   from a percent script (jupytext)
+    python tools/notebooks.py format [FILE ...]                          frame, cell ids, no outputs; in place
+    python tools/notebooks.py check [FILE ...]                           say what is wrong with a chapter
+    python tools/notebooks.py store [FILE ...]                           take outputs to store from the built book
+    python tools/notebooks.py compare                                    nbval on the chapters with stored outputs
+
+Every chapter has the same frame: a first Markdown cell with title and Colab badge, a code cell that installs the
+package where it is missing, and a code cell with the parameters. `build` and `format` write the frame.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parents[1]
+CHAPTERS = ROOT / "notebooks"
+DEFAULTS = {"corpus": "duet-i", "root": None, "profile": "fast", "seed": 0}
+"""What a chapter does when nobody says otherwise; papermill replaces these by name."""
+
+SECTIONS = [
+    "What you will learn",
+    "What you need",
+    "A prediction",
+    "Where it breaks",
+    "Exercises",
+    "Take-aways",
+    "Further reading",
+]
+"""Second-level headings of every chapter, in this order; others stand between them."""
+
+STORED = "nbval-check-output"
+"""Tag of the few cells whose short, deterministic output is kept in git."""
+
+MOST_LINES = 30
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+DIRECTIVE = re.compile(r"^\s*(```+\s*\{|:::+)", re.M)
+FENCED = re.compile(r"^```.*?^```", re.M | re.S)
+MYST = {
+    "a role ({...}`...`)": re.compile(r"\{[\w:-]+\}`"),
+    "a label ((...)=)": re.compile(r"^\([\w-]+\)=", re.M),
+    "a numbered formula ($$ (...))": re.compile(r"\$\$[ \t]*\([\w:-]+\)"),
+    "a substitution ({{...}})": re.compile(r"\{\{.*?\}\}"),
+    "a comment (% ...) or block break (+++)": re.compile(r"^(%|\+\+\+)", re.M),
+}
+
+
+def repository() -> str:
+    """Address of the repository; pyproject.toml is the one place that says it."""
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"])
+
+
+def tag() -> str:
+    """Tag of this version in the repository; `mer_lib.__version__` is the one place that says it."""
+    source = (ROOT / "mer_lib" / "__init__.py").read_text()
+    found = re.search(r'^__version__ = "(.+)"$', source, re.M)
+    assert found, "mer_lib/__init__.py must say __version__."
+    return f"v{found[1]}"
+
+
+def colab(name: str) -> str:
+    """Address that opens a chapter of this version in Colab."""
+    path = repository().removeprefix("https://github.com/")
+    return f"https://colab.research.google.com/github/{path}/blob/{tag()}/notebooks/{name}.ipynb"
+
+
+def frame() -> list[NotebookNode]:
+    """Return the two code cells that every chapter begins with."""
+    install = (
+        "# Installs the book's package where it is missing (in Colab); keeps your torch.\n"
+        "import importlib.util\n\n"
+        'if importlib.util.find_spec("mer_lib") is None:\n'
+        f"    %pip install --quiet git+{repository()}@{tag()}"
+    )
+    parameters = "\n".join(
+        [
+            "# What this chapter runs on; `make book` fills these in.",
+            *(f"{name} = {value!r}".replace("'", '"') for name, value in DEFAULTS.items()),
+        ]
+    )
+    return [_code(install, ["hide-cell", "setup"]), _code(parameters, ["parameters"])]
+
+
+def framed(notebook: NotebookNode, name: str) -> NotebookNode:
+    """Return a chapter with its frame, stable cell ids, and no outputs but the stored ones."""
+    first, *rest = notebook.cells
+    if first.cell_type != "markdown" or not first.source.startswith("# "):
+        raise ValueError(f"{name} must begin with a Markdown cell whose first line is its title, `# ...`.")
+    title, _, text = first.source.partition("\n")
+    text = "\n".join(line for line in text.splitlines() if BADGE not in line).strip()
+    badge = f"[![Open in Colab]({BADGE})]({colab(name)})"
+    first.source = "\n\n".join(part for part in (title.strip(), badge, text) if part)
+    old = {"setup", "parameters", "injected-parameters"}
+    rest = [cell for cell in rest if cell.source.strip() and not old & set(cell.metadata.get("tags", []))]
+    cells = [first, *frame(), *rest]
+    seen: dict[str, int] = {}
+    for cell in cells:
+        _strip(cell)
+        digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:10]
+        seen[digest] = seen.get(digest, 0) + 1
+        cell["id"] = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
+    metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    return nbformat.from_dict({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
+
+
+def problems(path: Path) -> list[str]:
+    """Say in sentences what is wrong with a chapter's source; nothing if it is right."""
+    notebook, name = nbformat.read(path, as_version=4), path.stem
+    found = []
+    if path.read_text() != as_text(framed(nbformat.from_dict(notebook), name)):
+        found.append(f"{name} has another frame, other ids or outputs than it should. Run `make format`.")
+    for number, cell in enumerate(notebook.cells, start=1):
+        where = f"{name}, cell {number}"
+        lines = cell.source.count("\n") + 1
+        if cell.cell_type == "code" and lines > MOST_LINES:
+            found.append(
+                f"{where} has {lines} lines of code; the most is {MOST_LINES}. Split it, or move it to mer_lib."
+            )
+        if cell.cell_type == "markdown":
+            found += [f"{where} uses MyST, {what}, which shows raw elsewhere." for what in _myst(cell.source)]
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    headings = re.findall(r"^## +(.+?)\s*$", text, re.M)
+    if [heading for heading in headings if heading in SECTIONS] != SECTIONS:
+        found.append(f"{name} must have the sections {SECTIONS} once each and in this order; it has {headings}.")
+    return found
+
+
+def _myst(text: str) -> list[str]:
+    """Kinds of MyST syntax in a Markdown text; inside of code it may stand."""
+    bare = re.sub(r"``[^`].*?``", "", FENCED.sub("", text))
+    directive = ["a directive (```{...} or :::)"] if DIRECTIVE.search(text) else []
+    return directive + [what for what, pattern in MYST.items() if pattern.search(bare)]
+
+
+def as_text(notebook: NotebookNode) -> str:
+    """Return the JSON text of a notebook, the same for the same notebook."""
+    return nbformat.writes(notebook) + "\n"
+
+
+def write(notebook: NotebookNode, path: Path) -> None:
+    """Write a notebook, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(as_text(notebook))
+    os.replace(beside, path)
+
+
+def chapters() -> list[Path]:
+    """All chapters, in order."""
+    return sorted(CHAPTERS.glob("[0-9]*.ipynb"))
+
+
+def _code(source: str, tags: list[str]) -> NotebookNode:
+    return nbformat.v4.new_code_cell(source, metadata={"tags": tags})
+
+
+def _strip(cell: NotebookNode) -> None:
+    tags = cell.metadata.get("tags", [])
+    cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+    cell.pop("attachments", None)
+    if cell.cell_type == "code":
+        stored = STORED in tags and cell.outputs
+        cell.outputs = cell.outputs if stored else []
+        cell.execution_count = 1 if stored else None  # nbval wants stored outputs to have been run
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output.execution_count = 1
+
+
+def _store(path: Path) -> None:
+    """Copy the outputs of the tagged cells from the executed copy of a chapter."""
+    notebook = nbformat.read(path, as_version=4)
+    executed = nbformat.read(ROOT / "_build" / "notebooks" / path.name, as_version=4)
+    outputs = {cell.id: cell.outputs for cell in executed.cells if cell.cell_type == "code"}
+    for cell in notebook.cells:
+        if STORED in cell.metadata.get("tags", []):
+            cell.outputs = outputs[cell.id]
+    write(framed(notebook, path.stem), path)
+
+
+def _compare(files: list[Path]) -> int:
+    stored = [str(path) for path in files if f'"{STORED}"' in path.read_text()]
+    if not stored:
+        print("No chapter stores outputs: nothing to compare.")
+        return 0
+    return subprocess.call([sys.executable, "-m", "pytest", "--nbval-lax", "-p", "no:cacheprovider", *stored], cwd=ROOT)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one of the commands; the exit code is 1 where something is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    build = commands.add_parser("build")
+    build.add_argument("script", type=Path)
+    build.add_argument("notebook", type=Path)
+    for name in ("format", "check", "store"):
+        commands.add_parser(name).add_argument("files", nargs="*", type=Path)
+    commands.add_parser("compare")
+    given = parser.parse_args(arguments)
+    if given.command == "compare":
+        return _compare(chapters())
+    if given.command == "build":
+        import jupytext
+
+        write(framed(jupytext.read(given.script, fmt="py:percent"), given.notebook.stem), given.notebook)
+        given.files = [given.notebook]
+    if given.command == "format":
+        for path in given.files or chapters():
+            write(framed(nbformat.read(path, as_version=4), path.stem), path)
+    if given.command == "store":
+        for path in given.files or chapters():
+            _store(path)
+    found = [problem for path in given.files or chapters() for problem in problems(path)]
+    print("\n".join(found), file=sys.stderr, end="\n" if found else "")
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
