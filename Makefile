@@ -46,7 +46,7 @@ duet: .venv/test ## Make the shipped corpora again (needs no network; a few minu
 	done
 
 clean: ## Remove what was made, except .venv
-	rm -rf _build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf _build dist .mypy_cache .pytest_cache .ruff_cache notebooks/.ruff_cache
 
 # An environment of its own, made again only when what it must hold changes.
 .venv/book: pyproject.toml constraints.txt

@@ -48,7 +48,13 @@ class Cells:
 
 @lru_cache(maxsize=32)
 def cells(process: Process) -> Cells:
-    """Arrange `Process.joint` by what the two channels see."""
+    """Arrange `Process.joint` by what the two channels see.
+
+    Raises:
+        ValueError: If an emotion never occurs.
+    """
+    if min(process.shares) <= 0:
+        raise ValueError(f"{process.name} gives an emotion no share, {process.shares}; ceilings need all four.")
     keys = ["voice", "stressed", "says"]
     joint = process.joint()
     wide = joint.pivot_table(index=keys, columns="emotion", values="probability", aggfunc="sum", fill_value=0)
@@ -88,7 +94,7 @@ def ceilings(process: Process, table: pd.DataFrame | None = None, dialogues: int
     Shown in chapter 03.
     """
     rows = {}
-    seen = None if table is None else _symbols(process, table)
+    seen = {} if table is None else _symbols(process, table)
     for system, (joint, rules) in _rules(process).items():
         rows[system] = _score(joint, rules)
         if table is not None:
@@ -166,9 +172,9 @@ def late_rule(both: Cells, joint: np.ndarray) -> np.ndarray:
     The last term is the prior correction: both posteriors hold the prior, and the weaker channel hands its
     share back. At w = 1 this is audio alone, at w = 0 text alone, at w = 1/2 the Bayes rule if the cues are
     conditionally independent. Scores are linear in w on either side of 1/2, so the answers change only at
-    breakpoints; one w between any two neighbours, and 0, 1/2 and 1, try every rule there is. A posterior of
-    zero counts as 1e-300. Our choice of family; averaging log posteriors is the product rule of Kittler et
-    al. (1998) with a weight.
+    breakpoints; one w between any two neighbours, and 0, 1/2 and 1, try every rule there is (ties at a
+    breakpoint, which could be broken either way, do not count). A posterior of zero counts as 1e-300.
+    Our choice of family; averaging log posteriors is the product rule of Kittler et al. (1998) with a weight.
 
     Args:
         both: The symbols.
@@ -179,10 +185,11 @@ def late_rule(both: Cells, joint: np.ndarray) -> np.ndarray:
     """
     audio, text, prior = (_log(part) for part in _posteriors(both, joint))
     best, answer = -1.0, np.zeros(len(joint), dtype=int)
-    for low, end, middle in ((0.0, text, 0.5 * (audio + text - prior)), (0.5, 0.5 * (audio + text - prior), audio)):
-        slope = 2 * (middle - end)  # end and middle are the scores at low and at low + 1/2
-        for w in _between(end, slope):
-            rule = best_class(end + w * slope)
+    halfway = 0.5 * (audio + text - prior)
+    for start, end in ((text, halfway), (halfway, audio)):
+        slope = 2 * (end - start)
+        for w in _between(start, slope):
+            rule = best_class(start + w * slope)
             value = joint[np.arange(len(joint)), rule].sum()
             if value > best + TINY:
                 best, answer = value, rule
@@ -246,7 +253,7 @@ def _symbols(process: Process, table: pd.DataFrame) -> dict[str, np.ndarray]:
     if (scenario < 0).any():
         raise ValueError(f"{process.name} has no scenario {table['scenario'][scenario < 0].iloc[0]!r}.")
     seen = {"audio": both.audio[cell], "text": both.text[cell], "scenario": scenario}
-    seen |= {system: cell for system in ("late", "additive", "both")}
+    seen |= dict.fromkeys(("late", "additive", "both"), cell)
     return seen | {
         "text+scenario": both.text[cell] * len(known) + scenario,
         "both+scenario": cell * len(known) + scenario,
@@ -362,20 +369,22 @@ def _normal(belief: np.ndarray) -> np.ndarray:
 
 
 def _score_context(posterior: np.ndarray, turns: _Turns, prior: np.ndarray) -> dict[str, float]:
-    """Expected scores of the best rules. The posterior itself says how often they are right, which is less
-    noisy than counting; standard errors are over dialogues (a ratio of sums, Cochran 1977)."""
-    real = turns.cell >= 0
-    gains = []
-    for weighted in (posterior, posterior / prior / 4):
-        answer = best_class(weighted.reshape(-1, 4)).reshape(real.shape)
-        gains.append(np.eye(4)[answer] * weighted * real[..., None])
-    row, total = {}, real.sum()
-    for name, gain in zip(("accuracy", "mean_recall"), gains, strict=True):
-        row[name] = gain.sum() / total
-        residual = gain.sum(axis=(1, 2)) - row[name] * real.sum(axis=1)
-        row[f"{name}_se"] = np.sqrt((residual**2).sum()) / total
-    row = {key: row[key] for key in ("accuracy", "mean_recall", "accuracy_se", "mean_recall_se")}
-    return row | _recalls(gains[0].sum(axis=(0, 1)) / total / prior)
+    """Expected scores of the best rules, with standard errors over dialogues (ratio estimates, Cochran 1977).
+
+    The posterior itself says how often a rule is right; that is less noisy than counting drawn labels.
+    """
+    mass = posterior * (turns.cell >= 0)[..., None]
+    for_accuracy, for_recall = (
+        (np.eye(4)[best_class(scores.reshape(-1, 4))].reshape(mass.shape) * mass).sum(axis=1)
+        for scores in (posterior, posterior / prior)
+    )
+    mass = mass.sum(axis=1)  # all three are (dialogues, 4) by now
+    accuracy, recall = for_accuracy.sum() / mass.sum(), for_recall.sum(axis=0) / mass.sum(axis=0)
+    off = (for_accuracy - accuracy * mass).sum(axis=1) / mass.sum()
+    off_recall = ((for_recall - recall * mass) / mass.sum(axis=0)).mean(axis=1)
+    row = {"accuracy": accuracy, "mean_recall": recall.mean()}
+    row |= {"accuracy_se": np.sqrt((off**2).sum()), "mean_recall_se": np.sqrt((off_recall**2).sum())}
+    return row | _recalls(for_accuracy.sum(axis=0) / mass.sum(axis=0))
 
 
 # Information --------------------------------------------------------------------------------------------------
@@ -390,7 +399,7 @@ def information(process: Process) -> pd.Series:
     Symbols of a channel with the same P(y|symbol) are merged before the decomposition. Both definitions
     depend on P(y, a) and P(y, t) only and do not change: a merged symbol is sufficient for y, and an optimal
     joint table of the merged symbols extends to one of all symbols with A independent of (Y, T) given the
-    merged A. So the 23 voices and 64 texts of duet-x become 6 and 15 symbols.
+    merged A. So the 41 audio and 64 text symbols of duet-x become 6 and 15.
 
     Caveat: synergy is no measure of a need for interaction. With conditionally independent cues additive fusion
     is already perfect, and still both definitions (Williams-Beer much more) report synergy: two weak cues are
@@ -493,7 +502,7 @@ def _newton(hessian: np.ndarray, gradient: np.ndarray, constraint: np.ndarray, s
     return -scale * (part[:, 0] - part[:, 1:] @ multiplier)
 
 
-# Additive fusion ---------------------------------------------------------------------------------------------
+# Additive fusion: an exact search ---------------------------------------------------------------------------
 
 
 def additive_rule(both: Cells, joint: np.ndarray) -> np.ndarray:
@@ -540,7 +549,8 @@ def best_additive(weight: np.ndarray) -> np.ndarray:
     matching of three or four columns with classes is best. The search fixes one of these after the other. Its
     bound lets each row take the best pattern not yet excluded. At the end a linear program tells whether such a
     g exists. (What is searched are the triangulations of a product of two simplices: Develin & Sturmfels 2004.)
-    Columns or classes that may change places are searched in one order only.
+    Columns or classes that may change places are searched in one order only. Takes up to some ten seconds for
+    24 rows and 4 columns without any symmetry; duet-x has symmetries and takes one or two.
 
     Args:
         weight: (rows, columns, 4), the gain of each answer in each cell; at most 4 columns.
@@ -566,7 +576,7 @@ def _best_additive(weight: bytes, shape: tuple[int, int, int]) -> np.ndarray:
     while stack:
         node = stack.pop()
         node = node.take(node.bound > value)
-        if node.level < len(search.levels):
+        if node.level < search.levels:
             stack.extend(search.branch(node, value))
             continue
         node = search.reachable(node)
@@ -610,7 +620,8 @@ class _Search:
         self.ahead = np.array([[places[i] < places[j] for i, j in self.pairs] for places in self.places])
         self.ahead = self.ahead.reshape(len(self.places), len(self.pairs))
         sets = [some for size in range(3, self.columns + 1) for some in combinations(range(self.columns), size)]
-        self.levels = [*CLASS_PAIRS, *((some, c) for some in sets for c in combinations(range(4), len(some)))]
+        self.matchings = [(some, classes) for some in sets for classes in combinations(range(4), len(some))]
+        self.levels = len(CLASS_PAIRS) + len(self.matchings)
         self.exchangeable = all(self._same(weight[:, places]) for places in self.places)
 
     def _worth_trying(self, gain: np.ndarray) -> np.ndarray:
@@ -667,7 +678,7 @@ class _Search:
 
     @cached_property
     def fits(self) -> np.ndarray:
-        """Whether three orders, by y - z, z - x and y - x, can be those of differences that add up."""
+        """(orders, orders, orders): whether orders by x - y, by y - z and by x - z contradict each other nowhere."""
         first, second, whole = np.ix_(*[np.arange(len(self.places))] * 3)
         first, second, whole = (self.ahead[order] for order in (first, second, whole))
         return ~((first == second) & (first != whole)).any(axis=-1)
@@ -711,8 +722,9 @@ class _Search:
                 continue
             other = np.empty_like(order)
             for pair, (y, z) in enumerate(CLASS_PAIRS):
-                y, z = names[y], names[z]
-                other[:, pair] = order[:, CLASS_PAIRS.index((y, z))] if y < z else back[order[:, CLASS_PAIRS.index((z, y))]]
+                low, high = sorted((names[y], names[z]))
+                same = order[:, CLASS_PAIRS.index((low, high))]
+                other[:, pair] = same if low == names[y] else back[same]
             other = renamed[other[:, :1], other] @ digits
             code = other if code is None else code
             first &= code <= other
@@ -720,7 +732,7 @@ class _Search:
 
     def _match(self, node: _Node) -> tuple[np.ndarray, np.ndarray]:
         """Decide the best matching of some columns with as many classes, among those that no swap improves."""
-        columns, classes = self.levels[node.level]
+        columns, classes = self.matchings[node.level - len(CLASS_PAIRS)]
         matchings = np.array(list(permutations(classes)))
         best = np.ones((len(node.order), len(matchings)), dtype=bool)
         for x, y in combinations(range(len(columns)), 2):
@@ -737,10 +749,11 @@ class _Search:
     def reachable(self, node: _Node) -> _Node:
         """Close patterns that no g opens, and drop decisions that leave a bag of answers without any order.
 
-        As g(., c) rises from where a pattern is best, one column turns to c first; as it falls, one turns away.
+        As f(i, c) rises from where row i has a pattern, one column turns to c first; as it falls, one turns away.
         """
         step = 4 ** np.arange(self.columns)[::-1]
-        turned = np.arange(len(self.patterns))[:, None, None] + (np.arange(4) - self.patterns[..., None]) * step[:, None]
+        number = np.arange(len(self.patterns))[:, None, None]
+        turned = number + (np.arange(4) - self.patterns[..., None]) * step[:, None]  # (patterns, columns, classes)
         open_ = node.open.copy()
         for c in range(4):
             has = self.patterns == c
@@ -749,7 +762,7 @@ class _Search:
             open_ &= (onto | has.all(axis=1)) & (away | ~has.any(axis=1))
         bags = np.eye(self.bag.max() + 1, dtype=int)[self.bag]
         left = _Node(node.level, node.order, open_, self.bound(open_))
-        return left.take((open_ @ bags > 0).all(axis=1))
+        return left.take(np.all(open_ @ bags > 0, axis=1))
 
     def realisable(self, open_: np.ndarray) -> bool:
         """Whether some g makes every open pattern the best order of its own answers, by a margin of 1."""
@@ -760,4 +773,6 @@ class _Search:
             return True
         constraint = -np.unique(worse, axis=0)
         found = linprog(np.zeros(constraint.shape[1]), constraint, -np.ones(len(constraint)), bounds=(None, None))
+        if found.status not in (0, 2):  # 2: proven impossible
+            raise RuntimeError(f"The linear program behind the additive ceiling failed: {found.message}")
         return found.status == 0

@@ -102,7 +102,7 @@ def execute(run: Run) -> dict[str, Any]:
         **found,
         "dev_ua": chosen["dev_ua"],
         "epoch": int(chosen["epoch"]),
-        "parameters": sum(p.numel() for p in trained.system.parameters()),
+        "parameters": sum(p.numel() for p in trained.system.parameters() if p.requires_grad),
         "seconds": round(trained.seconds, 2),
         "options": json.dumps(dict(run.options), sort_keys=True),
         "training": json.dumps(asdict(run.training), sort_keys=True),

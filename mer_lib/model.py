@@ -115,7 +115,7 @@ class Dropout(nn.Module):
 class ConvBlock(nn.Module):
     """Convolution over time, added to its input. Padding is silenced first, so it never leaks in."""
 
-    def __init__(self, dim: int, dropout: float, kernel: int = 5) -> None:
+    def __init__(self, dim: int, dropout: float, kernel: int = 3) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
         self.conv = nn.Conv1d(dim, dim, kernel, padding=kernel // 2)
@@ -125,7 +125,7 @@ class ConvBlock(nn.Module):
         """(batch, time, d) to the same."""
         hidden = self.norm(x) * mask.unsqueeze(-1)
         hidden = self.conv(hidden.transpose(1, 2)).transpose(1, 2)
-        return x + self.dropout(nn.functional.gelu(hidden))
+        return x + self.dropout(hidden.relu())
 
 
 class FeedForward(nn.Module):
@@ -135,7 +135,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(dim)
         self.layers = nn.Sequential(
-            nn.Linear(dim, 2 * dim), nn.GELU(), Dropout(dropout), nn.Linear(2 * dim, dim), Dropout(dropout)
+            nn.Linear(dim, 2 * dim), nn.ReLU(), Dropout(dropout), nn.Linear(2 * dim, dim), Dropout(dropout)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -157,7 +157,7 @@ class Attention(nn.Module):
         self.heads = heads
         self.norm_query, self.norm_key = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.query, self.value = nn.Linear(dim, dim), nn.Linear(dim, dim)
-        self.key = nn.Linear(dim, dim, bias=False)  # a bias would add the same to all scores, which softmax takes out
+        self.key = nn.Linear(dim, dim, bias=False)  # a bias would cancel in the softmax
         self.out = nn.Linear(dim, dim)
         self.dropout = Dropout(dropout)
 
@@ -269,7 +269,8 @@ class Method(nn.Module):
     Args:
         config: The switches.
         features: Number of audio features.
-        vectors: (vocabulary, dimensions), pretrained word vectors; they are trained further.
+        vectors: (vocabulary, dimensions), pretrained word vectors; they stay as they are, since a
+            few noisy labels would only spoil them.
     """
 
     def __init__(self, config: MethodConfig, features: int, vectors: Tensor) -> None:
@@ -280,7 +281,7 @@ class Method(nn.Module):
         if "audio" in config.modalities:
             self.embed["audio"] = nn.Linear(features, dim)
         if "text" in config.modalities:
-            words = nn.Embedding.from_pretrained(vectors.clone(), freeze=False)
+            words = nn.Embedding.from_pretrained(vectors.clone(), freeze=True)
             self.embed["text"] = nn.Sequential(words, Dropout(drop), nn.Linear(vectors.shape[1], dim))
         self.encoders = nn.ModuleDict({m: Encoder(config) for m in config.modalities})
         parts = 1
@@ -297,7 +298,7 @@ class Method(nn.Module):
             if config.reconstruction:
                 self.rebuild = nn.ModuleDict({m: nn.Linear(2 * dim, dim) for m in config.modalities})
         self.classify = nn.Sequential(
-            nn.LayerNorm(parts * dim), nn.Linear(parts * dim, dim), nn.GELU(), Dropout(drop), nn.Linear(dim, len(EMOTIONS))
+            nn.LayerNorm(parts * dim), nn.Linear(parts * dim, dim), nn.ReLU(), Dropout(drop), nn.Linear(dim, len(EMOTIONS))
         )
 
     def forward(self, batch: Batch) -> Output:

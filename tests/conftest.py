@@ -27,7 +27,7 @@ WORDS = {
 
 
 def pulses(hertz: float, seconds: float = 0.5, level: float = 0.3, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
-    """A voice-like sound: all harmonics of `hertz` up to 4 kHz, weaker as they rise; its root mean square is `level`."""
+    """A voice-like sound: all harmonics of `hertz` up to 4 kHz, weaker as they rise, of root mean square `level`."""
     time = np.arange(round(seconds * sample_rate)) / sample_rate
     wave = sum(np.cos(2 * np.pi * hertz * k * time) / k for k in range(1, int(4000 // hertz) + 1))
     return (level * wave / np.sqrt(np.mean(wave**2))).astype(np.float32)

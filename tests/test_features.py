@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from mer_lib.corpora.base import EMOTIONS, Corpus, CorpusError
-from mer_lib.features import FEATURES, FRAME_SECONDS, Utterances, frames, normalise, prepare, word_vectors
+from mer_lib.features import FEATURES, FRAME_SECONDS, STEP_FEATURES, Utterances, frames, normalise, prepare, word_vectors
 from mer_lib.features.audio import corpus_frames
 from mer_lib.features.batches import Prepared, fold_vectors
 from mer_lib.features.cache import cached
@@ -439,7 +439,7 @@ def test_a_prepared_fold_holds_its_utterances_with_their_labels(data: Prepared, 
         split = getattr(data, part)
         assert split.ids == getattr(data.fold, part)
         assert [EMOTIONS[label] for label in split.labels] == corpus.table.loc[split.ids, "emotion"].tolist()
-        assert all(table.shape[1] == len(FEATURES) for table in split.audio)
+        assert all(table.shape[1] == STEP_FEATURES for table in split.audio)
 
 
 def test_the_audio_of_each_speaker_is_normalised_over_that_speaker(data: Prepared, corpus: Corpus) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +12,8 @@ from matplotlib.colors import to_hex
 
 from mer_lib import plots
 from mer_lib.corpora.base import EMOTIONS
-from mer_lib.features import FRAME_SECONDS
+from mer_lib.features import STEP_SECONDS
+from mer_lib.model import MethodConfig
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +122,7 @@ def test_attention_has_a_row_per_word_and_seconds_below() -> None:
     drawn(ax.figure)
     np.testing.assert_array_equal(np.asarray(ax.collections[0].get_array()).reshape(2, 3), weights)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["not", "bad"]
-    assert ax.get_xlim()[1] == pytest.approx(3 * FRAME_SECONDS)
+    assert ax.get_xlim()[1] == pytest.approx(3 * STEP_SECONDS)
     assert ax.get_ylim()[0] > ax.get_ylim()[1]
 
 
@@ -131,8 +133,10 @@ def test_attention_has_a_row_per_word_and_seconds_below() -> None:
         lambda ax: plots.intervals(table(A=60.0), {}, "x", ax=ax),
         lambda ax: plots.history([{"epoch": 1, "task": 1.0, "dev_ua": 40.0}], "x", ax=ax),
         lambda ax: plots.attention(np.eye(2), ["a", "b"], "x", ax),
+        lambda ax: plots.curves(pd.DataFrame({"a": [1, 2]}), "x", "y", ax=ax),
+        lambda ax: plots.runs(pd.DataFrame({"fold": [1, 2], "ua": [50.0, 60]}), "x", ax=ax),
     ],
-    ids=["confusion", "intervals", "history", "attention"],
+    ids=["confusion", "intervals", "history", "attention", "curves", "runs"],
 )
 def test_a_plot_draws_where_it_is_told_and_opens_nothing_else(draw) -> None:
     _, ax = plt.subplots()
@@ -149,3 +153,112 @@ def test_every_emotion_and_modality_has_a_colour_of_its_own() -> None:
 def test_figures_keep_a_white_ground() -> None:
     figure = plots.sound(pulses(200, 0.5), 16_000, "White")
     assert to_hex(figure.get_facecolor()) == "#ffffff"
+
+
+def test_curves_are_named_told_apart_and_compared_with_a_level() -> None:
+    found = pd.DataFrame({"naive": [95.0, 60], "averaged": [95.0, 94]}, index=pd.Index([1, 20], name="seeds"))
+    ax = plots.curves(found, "Naive intervals miss", "coverage (%)", level=95)
+    drawn(ax.figure)
+    level, naive, averaged = ax.lines
+    assert list(level.get_ydata()) == [95, 95]
+    assert (list(naive.get_xdata()), list(naive.get_ydata())) == ([1, 20], [95, 60])
+    assert {naive.get_marker(), naive.get_linestyle()}.isdisjoint({averaged.get_marker(), averaged.get_linestyle()})
+    assert naive.get_color() != averaged.get_color()
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["naive", "averaged"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("seeds", "coverage (%)")
+
+
+def test_every_run_is_a_dot_at_its_fold_and_every_fold_has_its_mean() -> None:
+    ax = plots.runs(pd.DataFrame({"fold": [1, 1, 2], "seed": [0, 1, 0], "ua": [60.0, 64, 70]}), "Folds differ")
+    drawn(ax.figure)
+    dots, bars = ax.lines[::2], ax.lines[1::2]
+    assert [list(line.get_ydata()) for line in dots] == [[60, 64], [70]]
+    assert all(abs(line.get_xdata() - fold).max() < 0.2 for fold, line in zip((1, 2), dots, strict=True))
+    assert [list(line.get_ydata()) for line in bars] == [[62, 62], [70, 70]]
+    assert ax.get_ylabel() == "UA (%)"
+
+
+def test_dialogues_show_a_letter_per_turn_in_the_order_of_the_turns() -> None:
+    turns = pd.DataFrame({
+        "dialogue": ["a", "a", "a", "b", "c"], "turn": [2, 0, 1, 0, 0],
+        "emotion": ["angry", "happy", "sad", "neutral", "happy"],
+    })  # fmt: skip
+    ax = plots.dialogues(turns, "Runs", most=2)
+    drawn(ax.figure)
+    assert [t.get_text() for t in ax.texts] == ["H", "S", "A", "N"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b"]
+    assert to_hex(ax.patches[0].get_facecolor()) == to_hex(plots.COLOURS["happy"])
+
+
+def test_a_spread_has_a_panel_per_column_and_a_row_per_style_in_the_usual_order() -> None:
+    measures = {"x": np.tile(np.arange(11.0), 3), "y": np.zeros(33)}
+    styled = pd.DataFrame({**measures, "style": ["deadpan", "angry", "happy"] * 11})
+    figure = plots.spread(styled, "style", ["x", "y"], "Profiles")
+    drawn(figure)
+    assert [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "|"] == [5, 5, 5]
+    assert [ax.get_xlabel() for ax in figure.axes] == ["x", "y"]
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["happy", "angry", "deadpan"]
+
+
+def test_spectra_are_drawn_in_decibels_against_their_mean() -> None:
+    log_power = pd.DataFrame([[0.0, 0.0], [np.log(10), 0.0]], index=["S1F", "S1M"])
+    ax = plots.spectra(log_power, "Colour")
+    drawn(ax.figure)
+    np.testing.assert_allclose(np.asarray(ax.collections[0].get_array()).reshape(2, 2), [[-5, 0], [5, 0]])
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["S1F", "S1M"]
+
+
+def test_the_emotion_map_joins_what_each_channel_confuses_by_lines_of_its_own() -> None:
+    ax = plots.emotion_map({"happy": "angry", "angry": "happy"}, {"sad": "angry", "angry": "sad"}, "Two kinds")
+    drawn(ax.figure)
+    voice, words = (line for line in ax.lines if len(line.get_xdata()) == 2)
+    assert sorted(zip(*voice.get_data(), strict=True)) == [(-1, 1), (1, 1)], "angry and happy: equally excited"
+    assert sorted(zip(*words.get_data(), strict=True)) == [(-1, -1), (-1, 1)], "angry and sad: equally unpleasant"
+    assert voice.get_linestyle() != words.get_linestyle()
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["alike in the voice", "alike in the words"]
+    assert sorted(t.get_text() for t in ax.texts) == sorted(EMOTIONS)
+
+
+def test_a_ladder_has_a_panel_per_corpus_and_a_named_dot_per_system() -> None:
+    found = pd.DataFrame({"duet-i": [60.0, 80], "duet-x": [43.0, np.nan]}, index=["voice alone", "both"])
+    figure = drawn(plots.ladder(found, "Fusing pays", chance=25))
+    assert [ax.get_title() for ax in figure.axes] == ["", ""]
+    assert titles(figure) == ["duet-i", "duet-x"]
+    dots = [next(line for line in ax.lines if line.get_marker() == "D") for ax in figure.axes]
+    np.testing.assert_array_equal([line.get_xdata() for line in dots], [[60, 80], [43, np.nan]])
+    assert [[t.get_text() for t in ax.texts] for ax in figure.axes] == [["60.0", "80.0"], ["43.0"]]
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["voice alone", "both"]
+
+
+def test_the_method_is_drawn_with_the_switch_of_each_part() -> None:
+    figure = drawn(plots.method())
+    shown = {text.get_text() for text in figure.axes[0].texts}
+    switches = {"modalities", "encoder", "alpha", "beta", "attention, alignment"}
+    assert switches <= shown
+    assert {name for switch in switches for name in switch.split(", ")} <= {f.name for f in fields(MethodConfig)}
+
+
+def test_each_kind_stands_at_its_height_with_its_interval_and_its_ceilings() -> None:
+    ends = {"right": [90.0, 40.0], "low": [85.0, 30.0], "high": [94.0, 50.0]}
+    measured = pd.DataFrame(ends, index=["plain", "irony"])
+    limits = pd.DataFrame({"text": [1.0, 95.0], "both": [95.0, 96.0]}, index=["irony", "plain"])
+    ax = plots.by_kind(measured, limits, "Irony needs both")
+    drawn(ax.figure)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["plain", "irony"]
+    assert ax.lines[0].get_xdata().tolist() == [90, 40]
+    np.testing.assert_array_equal(ax.collections[0].get_offsets(), [[95, 0], [1, 1]])
+    assert [list(segment[:, 0]) for segment in ax.collections[2].get_segments()] == [[85, 94], [30, 50]]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["text ceiling", "both ceiling", "measured"]
+
+
+def test_stress_shows_the_mean_loudness_of_each_clause_and_sets_the_stressed_one_in_bold() -> None:
+    wave = np.concatenate([np.full(8000, 0.01), np.full(8000, 0.1)])
+    figure = drawn(plots.stress([wave, wave[::-1]], 16_000, [["ab", "cd"]] * 2, [1, 0], "Louder"))
+    assert titles(figure) == ["Louder"]
+    for ax, means, bold in zip(figure.axes, ([-40, -20], [-20, -40]), (1, 0), strict=True):
+        lines = [c.get_segments()[0] for c in ax.collections if hasattr(c, "get_segments")]
+        np.testing.assert_allclose([line[0, 1] for line in lines], means, atol=0.1)
+        assert [line[:, 0].tolist() for line in lines] == [[0, 0.5], [0.5, 1]]
+        assert [t.get_text() for t in ax.texts] == ["ab", "cd"]
+        assert [t.get_fontweight() == "bold" for t in ax.texts] == [i == bold for i in range(2)]
+    assert figure.axes[-1].get_xlabel() == "seconds"

@@ -140,6 +140,29 @@ def test_training_is_never_given_the_test_split(data: Prepared, monkeypatch: pyt
     assert touched == {*data.train.ids, *data.dev.ids}
 
 
+def test_every_epoch_goes_through_all_in_a_new_order_that_the_seed_draws() -> None:
+    def orders(seed: int) -> list[list[int]]:
+        seen: list[int] = []
+
+        class Watching(Constant):
+            def forward(self, batch: Batch) -> Output:
+                if self.training:
+                    seen.extend(batch.audio[:, 0, 0].int().tolist())
+                return super().forward(batch)
+
+        data = of_classes([0, 1, 2, 3] * 3)
+        data.audio = [torch.full((1, 1), float(i)) for i in range(12)]
+        train(Watching(), data, data_of_all(), TrainingConfig(epochs=2, batch=5), seed)
+        return [seen[:12], seen[12:]]
+
+    first, second = orders(0)
+    assert sorted(first) == sorted(second) == list(range(12))
+    assert first != second
+    assert first != list(range(12))
+    assert orders(0) == [first, second]
+    assert orders(1)[0] != first
+
+
 def test_no_weight_is_learned_from_dev(data: Prepared) -> None:
     first, second = (
         train(small(data), data.train, dev, TrainingConfig(epochs=1, batch=8)) for dev in (data.dev, data.test)

@@ -1,9 +1,10 @@
 """From a corpus to numbers: frames of sound, ids of words, and batches of both."""
 
 from mer_lib.features.audio import FEATURES, FRAME_SECONDS, frames, normalise
-from mer_lib.features.batches import Batch, Utterances, prepare
+from mer_lib.features.batches import STEP_FEATURES, STEP_SECONDS, Batch, Utterances, prepare
 from mer_lib.features.text import WordVectors, word_vectors
 
 __all__ = [
-    "FEATURES", "FRAME_SECONDS", "Batch", "Utterances", "WordVectors", "frames", "normalise", "prepare", "word_vectors",
+    "FEATURES", "FRAME_SECONDS", "STEP_FEATURES", "STEP_SECONDS", "Batch", "Utterances", "WordVectors",
+    "frames", "normalise", "prepare", "word_vectors",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from mer_lib.features import FEATURES
+from mer_lib.features import STEP_FEATURES
 from mer_lib.model import Method, MethodConfig
 
 
@@ -44,13 +44,13 @@ def require(name: str) -> System:
     return SYSTEMS[name]
 
 
-def build(name: str, vectors: torch.Tensor, features: int = len(FEATURES), **options: Any) -> nn.Module:
+def build(name: str, vectors: torch.Tensor, features: int = STEP_FEATURES, **options: Any) -> nn.Module:
     """Build a system with fresh weights, drawn from PyTorch's random generator.
 
     Args:
         name: One of `names()`.
         vectors: (vocabulary, dimensions), pretrained word vectors.
-        features: Number of audio features.
+        features: Number of audio features per step.
         **options: Fields of the system's config.
 
     Raises:

@@ -62,14 +62,14 @@ def load(name: str, root: str | Path | None = None) -> Corpus:
     folder = _home(root) / name
     if not folder.is_dir():
         raise CorpusError(f"There is no folder {folder}. Give the folder that holds {name} as root.")
-    table, facts = _table(folder), _facts(folder)
+    table, (seed, sound) = _table(folder), _facts(folder)
     return Corpus(
         name=name,
         table=table[COLUMNS],
         read=partial(_read, folder),
-        unlabelled=partial(_unlabelled, facts["seed"]),
+        unlabelled=partial(_unlabelled, seed),
         truth=table.set_index("id")[PLANTED].rename_axis(None),
-        version=facts["sound"],
+        version=sound,
     )
 
 
@@ -93,11 +93,12 @@ def _table(folder: Path) -> pd.DataFrame:
     return table
 
 
-def _facts(folder: Path) -> dict[str, object]:
+def _facts(folder: Path) -> tuple[int, str]:
+    """Seed and digest of the sound."""
     path = folder / "corpus.json"
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-        return {"seed": int(facts["seed"]), "sound": str(facts["sound"])}
+        return int(facts["seed"]), str(facts["sound"])
     except FileNotFoundError:
         raise CorpusError(f"{folder} has no corpus.json. Restore it, or generate the corpus again.") from None
     except (ValueError, KeyError, TypeError) as error:

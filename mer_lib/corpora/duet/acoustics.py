@@ -7,23 +7,27 @@ Our choice throughout. Shown in chapter 02.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 from scipy.signal import fftconvolve, resample_poly
 
 from mer_lib.corpora.base import SAMPLE_RATE
 from mer_lib.corpora.duet.process import generator
-from mer_lib.corpora.duet.speech import RATE, Synthesiser
+from mer_lib.corpora.duet.speech import RATE, synthesiser
 from mer_lib.corpora.duet.voices import SPEAKERS, Delivery, clauses, deliver, settings
 
-LEVEL = -30.0
+Number = TypeVar("Number", float, np.ndarray)
+
+LEVEL = -35.0
 """Level of a neutral clause, in dB of root mean square against full scale."""
 
 
 def render(
-    synthesiser: Synthesiser,
     texts: list[str],
-    style: str,
+    voice: str,
     stressed: int,
     speaker: str,
     rng: np.random.Generator,
@@ -33,9 +37,8 @@ def render(
     """Say clauses in an acted style, one of them stressed, and record it.
 
     Args:
-        synthesiser: A freshly loaded one.
         texts: The clauses.
-        style: An emotion or "deadpan".
+        voice: The acted style, an emotion or "deadpan".
         stressed: Number of the stressed clause from 0; -1 for none.
         speaker: A key of `voices.SPEAKERS`.
         rng: Draws everything that varies.
@@ -43,13 +46,17 @@ def render(
         noise: Added to the level of the background noise, in dB.
 
     Returns:
-        float32, shape (samples,), mono, at 16,000 Hz, within -1 and 1.
+        float32, shape (samples,), mono, at 16,000 Hz, within -1 and 1. Earlier calls make no difference.
+
+    Raises:
+        SpeechError: If there is no eSpeak NG on this machine.
     """
-    ways = clauses(deliver(style, speaker, rng), len(texts), stressed, stress, rng)
-    pieces = []
-    for text, way in zip(texts, ways, strict=True):
-        clean = synthesiser.say(text, SPEAKERS[speaker].variant, **settings(SPEAKERS[speaker], way))
-        pieces += [voice_quality(resample_poly(trim(clean), 320, 441), way, rng), _silence(rng)]
+    who, pieces = SPEAKERS[speaker], []
+    ways = clauses(deliver(voice, speaker, rng), len(texts), stressed, stress, rng)
+    with synthesiser() as loaded:
+        for text, way in zip(texts, ways, strict=True):
+            clean = loaded.say(text, who.variant, **settings(who, way))
+            pieces += [voice_quality(resample_poly(trim(clean), 320, 441), way, rng), _pause(rng)]
     return record(np.concatenate(pieces[:-1]), speaker, noise, rng).astype(np.float32)
 
 
@@ -103,7 +110,7 @@ def saturate(wave: np.ndarray, drive: float) -> np.ndarray:
     return np.tanh(drive * wave) / drive if drive > 0.01 else wave
 
 
-def shape(wave: np.ndarray, gain) -> np.ndarray:
+def shape(wave: np.ndarray, gain: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Filter without delay; `gain` maps octaves about 1 kHz (-5 to 3) to dB."""
     length = next_fast_len(len(wave), real=True)  # a prime length would take ten times as long
     octave = np.log2(np.clip(rfftfreq(length, 1 / SAMPLE_RATE) / 1000, 2**-5, 2**3))
@@ -123,10 +130,10 @@ def rms(wave: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(wave, dtype=float))) + 1e-12)
 
 
-def decibels(value):
+def decibels(level: Number) -> Number:
     """The factor on an amplitude."""
-    return 10 ** (value / 20)
+    return 10 ** (level / 20)
 
 
-def _silence(rng: np.random.Generator) -> np.ndarray:
+def _pause(rng: np.random.Generator) -> np.ndarray:
     return np.zeros(int(rng.uniform(0.03, 0.3) * SAMPLE_RATE))

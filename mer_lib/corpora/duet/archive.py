@@ -66,7 +66,7 @@ def read(path: Path, name: str) -> np.ndarray:
     except zipfile.BadZipFile as error:
         raise CorpusError(f"{path} is damaged or cut short ({error}). Restore it.") from None
     except soundfile.LibsndfileError as error:
-        raise CorpusError(f"{name} in {path} is damaged or cut short ({error.error_string}). Restore the zip.") from None
+        raise CorpusError(f"{name} in {path} is damaged or cut short ({error.error_string}). Restore it.") from None
     if wave.ndim != 1 or rate != SAMPLE_RATE:
         raise CorpusError(f"{name} in {path} is not mono at {SAMPLE_RATE} Hz. Restore the zip.")
     return wave

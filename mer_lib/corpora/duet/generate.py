@@ -48,9 +48,8 @@ def script(process: Process, size: int, seed: int) -> pd.DataFrame:
 def speak(row: dict, process: Process, seed: int) -> np.ndarray:
     """Speak one row of a script: float32, shape (samples,), at 16,000 Hz. Other rows make no difference."""
     rng = generator(seed, "voice", row["id"])
-    acted = row["voice"], row["stressed"], row["speaker"]
-    with speech.synthesiser() as loaded:
-        return render(loaded, row["clauses"].split("|"), *acted, rng, process.stress, process.noise)
+    clauses = row["clauses"].split("|")
+    return render(clauses, row["voice"], row["stressed"], row["speaker"], rng, process.stress, process.noise)
 
 
 def schedule(table: pd.DataFrame, seed: int) -> pd.DataFrame:

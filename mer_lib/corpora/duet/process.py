@@ -222,14 +222,14 @@ _MSP = np.array([2644, 885, 3477, 792])
 PROCESSES = {
     "duet-i": Process(
         name="duet-i",
-        shares=tuple(_IEMOCAP / _IEMOCAP.sum()),
+        shares=tuple((_IEMOCAP / _IEMOCAP.sum()).tolist()),
         words=(0.91, 0.88, 0.72, 0.71),
         voice=(0.57, 0.64, 0.66, 0.91),
         sessions=5,
     ),
     "duet-m": Process(
         name="duet-m",
-        shares=tuple(_MSP / _MSP.sum()),
+        shares=tuple((_MSP / _MSP.sum()).tolist()),
         words=(0.87, 0.69, 0.72, 0.90),
         voice=(0.85, 0.73, 0.67, 0.52),
         sessions=6,

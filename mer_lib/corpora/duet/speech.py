@@ -65,9 +65,10 @@ class Synthesiser:
         encoded = text.encode() + b"\0"
         self.library.espeak_Synth(encoded, len(encoded), 0, 0, 0, _UTF8, None, None)
         self.library.espeak_Synchronize()
-        if not self._pieces:
-            raise SpeechError(f"eSpeak NG said nothing for {text!r} with the voice {variant!r}.")
-        return np.concatenate(self._pieces).astype(np.float32) / 32_768
+        wave = np.concatenate([np.zeros(0, np.int16), *self._pieces])
+        if not wave.any():
+            raise SpeechError(f"eSpeak NG said nothing for {text!r} with the voice {variant!r}. Give it words.")
+        return wave.astype(np.float32) / 32_768
 
     def close(self) -> None:
         """End the synthesiser and unload its library, so that the next one starts from the same state."""

@@ -1,0 +1,284 @@
+"""The book's result tables: runs beside the deck's numbers and beside the best that is possible."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pandas as pd
+from pandas.io.formats.style import Styler
+from scipy import stats
+
+from mer_lib.ceilings import cells, evenly, late_rule
+from mer_lib.corpora import duet
+from mer_lib.corpora.base import EMOTIONS
+from mer_lib.corpora.duet.process import DEADPAN, Process
+from mer_lib.experiments import VARIANTS, read_results, summary
+from mer_lib.paper import reported
+from mer_lib.shipped import folder
+
+DECK = {"duet-i": "IEMOCAP", "iemocap": "IEMOCAP", "duet-m": "MSP-Improv", "msp-improv": "MSP-Improv"}
+"""Which of the deck's datasets stands beside a corpus."""
+
+CHANNELS = {"A": "audio", "T": "text", "A+T (w/o L_ua)": "both", "A+T": "both"}
+"""What each row of Table 3 sees, and so whose ceiling it has."""
+
+SCORES = {**{emotion: emotion for emotion in EMOTIONS}, "WA": "wa", "UA": "ua"}
+"""Printed columns and what `experiments.execute` calls them."""
+
+HEADINGS = {
+    "measured": "measured (± 95% interval over folds)",
+    "reported": "reported by the deck",
+    "ceiling": "ceiling, planted",
+    "share": "% of ceiling",
+    "cost": "cost",
+}
+
+
+def recorded(name: str = "table3") -> pd.DataFrame:
+    """Read the runs that are kept in `data/results`: all files whose name begins with `name`.
+
+    Returns:
+        One row per run, as `experiments.execute` returns; without rows if nothing is kept.
+    """
+    try:
+        files = sorted(folder("results").glob(f"{name}*.csv"))
+    except FileNotFoundError:
+        files = []
+    runs = [read_results(path) for path in files]
+    return pd.concat(runs, ignore_index=True) if runs else pd.DataFrame(columns=["corpus", "variant", "fold", "seed"])
+
+
+def table3(results: pd.DataFrame, corpus: str) -> pd.DataFrame:
+    """Arrange the runs on one corpus as the deck's Table 3, with what can be compared beside it.
+
+    Args:
+        results: One row per run of the method, as `experiments.sweep` returns.
+        corpus: Name of the corpus.
+
+    Returns:
+        One row per variant; columns (group, column). In percent: "measured", "low" and "high" (mean and 95%
+        interval over folds) and "ceiling" with the columns happy, sad, neutral, angry, WA and UA; "reported"
+        (by the deck: the four classes and "average"); "share" (WA, UA: measured over ceiling). "cost":
+        parameters, seconds of a training, folds, seeds. Groups that nobody knows for this corpus are absent.
+
+    Raises:
+        ValueError: If there is no run on the corpus, or the variants ran on different folds or seeds.
+
+    Shown in chapter 11.
+    """
+    runs = results[(results["corpus"] == corpus) & results["variant"].isin(VARIANTS)]
+    if runs.empty:
+        held = ", ".join(sorted(set(results["corpus"]))) or "none"
+        raise ValueError(f"There is no run of Table 3 on {corpus!r} among the results (corpora: {held}).")
+    variants = [variant for variant in VARIANTS if variant in set(runs["variant"])]
+    _require_same_runs(runs)
+    found = summary(runs, by=("variant",)).loc[variants]
+    groups = {
+        group: pd.DataFrame({shown: found[name, end] for shown, name in SCORES.items()})
+        for group, end in (("measured", "mean"), ("low", "low"), ("high", "high"))
+    }
+    if corpus in DECK:
+        groups["reported"] = deck3(DECK[corpus]).loc[variants]
+    if corpus in duet.names():
+        best = ceilings_by_class(duet.process(corpus))
+        groups["ceiling"] = best.loc[[CHANNELS[variant] for variant in variants]].set_axis(variants)
+        groups["share"] = 100 * groups["measured"][["WA", "UA"]] / groups["ceiling"][["WA", "UA"]]
+    by = runs.groupby("variant")
+    cost = {name: by[name].mean().round(1) for name in ("parameters", "seconds") if name in runs}
+    cost |= {"folds": by["fold"].nunique(), "seeds": by["seed"].nunique()}
+    groups["cost"] = pd.DataFrame(cost).loc[variants]
+    return pd.concat(groups, axis=1).rename_axis("variant")
+
+
+def _require_same_runs(runs: pd.DataFrame) -> None:
+    done = {variant: sorted(zip(part["fold"], part["seed"], strict=True)) for variant, part in runs.groupby("variant")}
+    first, *others = done
+    for other in others:
+        if done[other] != done[first]:
+            raise ValueError(
+                f"{other} ran on other folds or seeds than {first}, or one of them ran twice, so their means do not"
+                " compare. Let the sweep end, and give each run once."
+            )
+
+
+def deck3(dataset: str) -> pd.DataFrame:
+    """Table 3 as the deck prints it: one row per variant; columns happy, sad, neutral, angry, average.
+
+    Args:
+        dataset: "IEMOCAP" or "MSP-Improv".
+
+    Raises:
+        ValueError: If the deck has no such dataset.
+    """
+    rows = reported(3)
+    if dataset not in set(rows["dataset"]):
+        raise ValueError(f"The deck has no dataset {dataset!r}; it has {', '.join(sorted(set(rows['dataset'])))}.")
+    rows = rows[rows["dataset"] == dataset]
+    without = rows["l_ua"].eq(False).fillna(False).map({True: " (w/o L_ua)", False: ""})
+    column = rows["class"].where(rows["metric"] == "accuracy", "average")
+    rows = rows.assign(variant=rows["modality"] + without, column=column)
+    wide = rows.pivot_table(index="variant", columns="column", values="value", sort=False)
+    return wide.loc[list(VARIANTS), [*EMOTIONS, "average"]].rename_axis(columns=None)
+
+
+# Ceilings ----------------------------------------------------------------------------------------------------
+
+
+def ceilings_by_class(process: Process, table: pd.DataFrame | None = None) -> pd.DataFrame:
+    """What the best systems reach on a Duet corpus, class by class.
+
+    Args:
+        process: The planted process.
+        table: A corpus drawn from it (columns `emotion`, `voice`, `stressed`, `says`), to see how often the very
+            same rules are right on its rows; by default how often they are right on average.
+
+    Returns:
+        One row per channel ("audio", "text", "both"), in percent: UA of the rule that is best in mean recall
+        and its recall of each emotion; WA of the rule that is best in accuracy. Where several answers are
+        equally good, each is given equally often, so no emotion gains by its place in a list. A system may
+        pass the recall of one emotion, at the price of others; it cannot pass WA or UA but by luck.
+
+    Raises:
+        ValueError: If the table holds a cue that the process cannot produce.
+    """
+    seen, rows = cells(process), {}
+    weight = seen.p if table is None else _counts(process, table)
+    symbols = {"audio": seen.audio, "text": seen.text, "both": np.arange(len(seen.p))}
+    for channel, symbol in symbols.items():
+        joint = _seen_as(symbol, seen.p)
+        right = weight * best_answers(evenly(joint))[symbol]
+        recalls = right.sum(0) / weight.sum(0)
+        accuracy = (weight * best_answers(joint)[symbol]).sum() / weight.sum()
+        rows[channel] = dict(zip(EMOTIONS, recalls, strict=True)) | {"WA": accuracy, "UA": recalls.mean()}
+    return 100 * pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _counts(process: Process, table: pd.DataFrame) -> np.ndarray:
+    """Number of rows of each emotion in each cell, (cells, classes)."""
+    number, counts = cells(process).number, np.zeros(cells(process).p.shape)
+    for voice, stressed, says, emotion in table[["voice", "stressed", "says", "emotion"]].itertuples(index=False):
+        if (voice, stressed, says) not in number:
+            raise ValueError(f"{process.name} cannot produce {(voice, stressed, says)}; was it drawn from another?")
+        counts[number[voice, stressed, says], EMOTIONS.index(emotion)] += 1
+    return counts
+
+
+def ceilings_by_kind(process: Process) -> pd.DataFrame:
+    """How often the rules that are best in accuracy on a whole Duet corpus are right on each kind of utterance.
+
+    Args:
+        process: The planted process.
+
+    Returns:
+        One row per kind ("ordinary", "irony", "focus, 2 clauses" ...) and one for "all", in percent: `share` of
+        the corpus, and `text` (text alone), `late` (late fusion, see `ceilings.late_rule`) and `both` (joint).
+    """
+    seen = cells(process)
+    kinds = pd.Series([kind_of(voice, stressed, says) for voice, stressed, says in seen.number])
+    late = np.eye(len(EMOTIONS))[late_rule(seen, seen.p)]
+    answers = {"text": best_answers(_seen_as(seen.text, seen.p))[seen.text], "late": late, "both": best_answers(seen.p)}
+    right = pd.DataFrame({"share": seen.p.sum(1)} | {name: (seen.p * rule).sum(1) for name, rule in answers.items()})
+    table = right.groupby(kinds, sort=False).sum()
+    table.loc["all"] = right.sum()
+    table[list(answers)] = table[list(answers)].div(table["share"], axis=0)
+    return 100 * table
+
+
+def kind_of(voice: str, stressed: int, says: str) -> str:
+    """Name the kind of an utterance by what was planted in it; a focus has the number of its clauses."""
+    if stressed >= 0:
+        return f"focus, {says.count('|') + 1} clauses"
+    return "irony" if voice == DEADPAN else "ordinary"
+
+
+def best_answers(joint: np.ndarray) -> np.ndarray:
+    """Probability that the best rule gives each answer, ties split evenly. (symbols, classes) to the same."""
+    best = np.isclose(joint, joint.max(axis=1, keepdims=True), rtol=1e-9, atol=0)
+    return best / best.sum(axis=1, keepdims=True)
+
+
+def _seen_as(symbol: np.ndarray, joint: np.ndarray) -> np.ndarray:
+    """Add the rows that look the same: (cells, classes) to (symbols, classes)."""
+    total = np.zeros((symbol.max() + 1, joint.shape[1]))
+    np.add.at(total, symbol, joint)
+    return total
+
+
+# Live runs against kept ones ---------------------------------------------------------------------------------
+
+
+def agreement(live: pd.DataFrame, record: pd.DataFrame, score: str = "ua", level: float = 0.999) -> pd.DataFrame:
+    """Ask whether live runs look like further seeds of the recorded ones.
+
+    The same run on another machine adds its numbers in another order, and training blows up the difference, so
+    it is like another seed. For n recorded seeds with mean m and deviation s, a further one lies within
+    m ± t s sqrt(1 + 1/n) with probability `level`; t is Student's quantile with n - 1 degrees of freedom.
+
+    Args:
+        live: One row per run, as `experiments.execute` returns.
+        record: The recorded runs.
+        score: Which column to compare.
+        level: Probability that a run of the same kind lies inside.
+
+    Returns:
+        One row per live run, indexed by variant: `fold`, `live`, `seeds`, `mean`, `low`, `high`, `inside`.
+
+    Raises:
+        ValueError: If the record was made with other data or settings, or has fewer than three seeds of a run.
+    """
+    rows = []
+    for run in live.to_dict("records"):
+        same = record
+        for column in ("corpus", "variant", "fold"):
+            same = same[same[column] == run[column]]
+        what = f"{run['variant']} on {run['corpus']}, fold {run['fold']}"
+        if len(same) < 3:
+            raise ValueError(f"The record has {len(same)} seeds of {what}; it takes three. Run `make sweep`.")
+        twin = same[same["seed"] == run["seed"]]
+        if len(twin) and run["key"] not in set(twin["key"]):
+            raise ValueError(f"The record of {what} is of other data or settings. Make it again with `make sweep`.")
+        n, mean, deviation = len(same), same[score].mean(), same[score].std()
+        half = stats.t.ppf(0.5 + level / 2, n - 1) * deviation * np.sqrt(1 + 1 / n)
+        inside = bool(abs(run[score] - mean) <= half)
+        rows.append([run["variant"], run["fold"], run[score], n, mean, mean - half, mean + half, inside])
+    columns = ["variant", "fold", "live", "seeds", "mean", "low", "high", "inside"]
+    return pd.DataFrame(rows, columns=columns).set_index("variant")
+
+
+# For the page ------------------------------------------------------------------------------------------------
+
+
+def styled(table: pd.DataFrame, caption: str) -> Styler:
+    """Make a page's table of what `table3` returns: a mean and its interval in one cell, numbers rounded.
+
+    Args:
+        table: What `table3` returns.
+        caption: What the table holds, in a sentence or two.
+    """
+    shown = {}
+    for group, column in table.columns:
+        if group not in ("low", "high"):
+            shown[HEADINGS[group], column] = [_cell(table, variant, group, column) for variant in table.index]
+    text = pd.DataFrame(shown, index=table.index.rename(None))
+    starts = [i for i, (group, _) in enumerate(text.columns) if i == 0 or group != text.columns[i - 1][0]]
+    edge = "border-left: 1px solid #999"
+    rules = [
+        {"selector": "th, td", "props": "text-align: right; white-space: nowrap; padding: 0.25em 0.6em"},
+        {"selector": "th.row_heading", "props": "text-align: left"},
+        {"selector": "th.level0", "props": "text-align: left"},
+        {"selector": "caption", "props": "caption-side: top; text-align: left; min-width: 20em; max-width: 44em"},
+        *({"selector": f".col{i}:not(.level0)", "props": edge} for i in starts),
+        {"selector": "th.col_heading.level0", "props": edge},
+    ]
+    return text.style.set_uuid(f"{zlib.crc32(caption.encode()):x}").set_caption(caption).set_table_styles(rules)
+
+
+def _cell(table: pd.DataFrame, variant: str, group: str, column: str) -> str:
+    value = table.loc[variant, (group, column)]
+    if group == "cost":
+        return f"{value:,.1f}" if column == "seconds" else f"{value:,.0f}"
+    if group != "measured":
+        return f"{value:.2f}" if group == "reported" else f"{value:.1f}"
+    half = (table.loc[variant, ("high", column)] - table.loc[variant, ("low", column)]) / 2
+    return f"{value:.1f} ± {half:.1f}" if np.isfinite(half) else f"{value:.1f}"
