@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m mer_lib", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    def command(name: str, function, about: str) -> argparse.ArgumentParser:
+    def command(
+        name: str, function: Callable[[argparse.Namespace], pd.DataFrame], about: str
+    ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=about, description=about)
         sub.set_defaults(command=function)
         sub.add_argument("--json", action="store_true", help="print JSON instead of a table")

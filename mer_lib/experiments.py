@@ -61,7 +61,9 @@ class Run:
 
     def key(self) -> str:
         """A short name that changes with everything that changes the result."""
-        return digest(json.dumps(asdict(self) | {"root": None}, sort_keys=True), _corpus(self.corpus, self.root).fingerprint())
+        return digest(
+            json.dumps(asdict(self) | {"root": None}, sort_keys=True), _corpus(self.corpus, self.root).fingerprint()
+        )
 
 
 @lru_cache(maxsize=3)
@@ -201,7 +203,9 @@ def read_results(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path} is not a table of runs: {error}. Make it again with `make sweep`.") from error
     missing = {"corpus", "variant", "fold", "seed", "wa", "ua"} - set(results)
     if missing or results.empty:
-        raise ValueError(f"{path} is not a table of runs: it lacks {sorted(missing) or 'rows'}. Make it again with `make sweep`.")
+        raise ValueError(
+            f"{path} is not a table of runs: it lacks {sorted(missing) or 'rows'}. Make it again with `make sweep`."
+        )
     return results
 
 

@@ -77,15 +77,14 @@ def subspace_mapping_loss(public: Mapping[str, Tensor], unique: Mapping[str, Ten
     }
 
 
-def unimodal_auxiliary_loss(logits: Mapping[str, Tensor], label: Tensor, weight: Tensor | None = None) -> Tensor:
+def unimodal_auxiliary_loss(logits: Mapping[str, Tensor], label: Tensor) -> Tensor:
     """L_ua: the mean cross-entropy of the heads that see one modality each.
 
     Args:
         logits: Modality to (batch, classes).
         label: (batch,).
-        weight: (classes,), or None for even weights.
 
     Returns:
         A scalar. The deck names it; the form is our choice. Shown in chapter 10.
     """
-    return torch.stack([F.cross_entropy(scores, label, weight=weight) for scores in logits.values()]).mean()
+    return torch.stack([F.cross_entropy(scores, label) for scores in logits.values()]).mean()

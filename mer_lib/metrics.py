@@ -90,10 +90,9 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
     Raises:
         ValueError: If there is no value.
     """
-    values = np.asarray(values, dtype=float)
-    if not values.size:
+    if not len(values):
         raise ValueError("There is no value to average.")
-    mean = float(values.mean())
+    mean = float(np.mean(values))
     if len(values) == 1:
         return mean, float("nan"), float("nan")
     half = stats.sem(values) * stats.t.ppf(0.5 + level / 2, len(values) - 1)

@@ -161,7 +161,9 @@ class Attention(nn.Module):
         self.out = nn.Linear(dim, dim)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, other: Tensor, other_mask: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, other: Tensor, other_mask: Tensor, bias: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Let every step of `x` look at the steps of `other`.
 
         Args:
@@ -174,7 +176,11 @@ class Attention(nn.Module):
             (batch, time, d), and the weights (batch, heads, time, other time), which sum to 1.
         """
         seen = self.norm_key(other)
-        query, key, value = self._split(self.query(self.norm_query(x))), self._split(self.key(seen)), self._split(self.value(seen))
+        query, key, value = (
+            self._split(self.query(self.norm_query(x))),
+            self._split(self.key(seen)),
+            self._split(self.value(seen)),
+        )
         scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])
         if bias is not None:
             scores = scores + bias
@@ -298,7 +304,11 @@ class Method(nn.Module):
             if config.reconstruction:
                 self.rebuild = nn.ModuleDict({m: nn.Linear(2 * dim, dim) for m in config.modalities})
         self.classify = nn.Sequential(
-            nn.LayerNorm(parts * dim), nn.Linear(parts * dim, dim), nn.ReLU(), Dropout(drop), nn.Linear(dim, len(EMOTIONS))
+            nn.LayerNorm(parts * dim),
+            nn.Linear(parts * dim, dim),
+            nn.ReLU(),
+            Dropout(drop),
+            nn.Linear(dim, len(EMOTIONS)),
         )
 
     def forward(self, batch: Batch) -> Output:
@@ -306,7 +316,7 @@ class Method(nn.Module):
         x = {"audio": batch.audio, "text": batch.text}
         encoded = {m: self.encoders[m](self.embed[m](x[m]), batch.mask(m)) for m in self.config.modalities}
         if len(encoded) == 1:
-            (modality, sequence), = encoded.items()
+            ((modality, sequence),) = encoded.items()
             return Output(self.classify(pool(sequence, batch.mask(modality))), encoded=encoded)
         return self._fuse(encoded, batch)
 

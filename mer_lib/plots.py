@@ -57,7 +57,15 @@ def sound(wave: np.ndarray, sample_rate: int, title: str, clauses: list[str] | N
     if clauses:
         ends = np.cumsum([len(c) for c in clauses]) / sum(len(c) for c in clauses) * seconds[-1]
         for start, end, clause in zip([0, *ends[:-1]], ends, clauses, strict=True):
-            top.text((start + end) / 2, 1.02, clause, ha="center", va="bottom", fontsize=8, transform=top.get_xaxis_transform())
+            top.text(
+                (start + end) / 2,
+                1.02,
+                clause,
+                ha="center",
+                va="bottom",
+                fontsize=8,
+                transform=top.get_xaxis_transform(),
+            )
         top.set_title(title, pad=18)
     return figure
 
@@ -79,7 +87,9 @@ def confusion(matrix: np.ndarray, title: str, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def intervals(table: pd.DataFrame, ceilings: dict[str, float], title: str, score: str = "ua", ax: Axes | None = None) -> Axes:
+def intervals(
+    table: pd.DataFrame, ceilings: dict[str, float], title: str, score: str = "ua", ax: Axes | None = None
+) -> Axes:
     """Draw a mean with its interval for each variant, with the ceiling of each as a bar's end.
 
     Args:
@@ -97,11 +107,19 @@ def intervals(table: pd.DataFrame, ceilings: dict[str, float], title: str, score
         ax.plot([low, high], [row, row], color=COLOURS["audio"], linewidth=3)
         ax.plot(mean, row, MARKERS.get(variant, "o"), color=COLOURS["audio"], markersize=8)
         ax.annotate(f"{mean:.1f}", (mean, row), xytext=(0, 8), textcoords="offset points", ha="center", fontsize=9)
-    ax.set(yticks=range(len(table)), yticklabels=table.index, ylim=(len(table) - 0.4, -0.7), xlabel=f"{score.upper()} (%)", title=title)
+    ax.set(
+        yticks=range(len(table)),
+        yticklabels=table.index,
+        ylim=(len(table) - 0.4, -0.7),
+        xlabel=f"{score.upper()} (%)",
+        title=title,
+    )
     return ax
 
 
-def history(rows: list[dict[str, float]], title: str, losses: tuple[str, ...] = ("task",), ax: Axes | None = None) -> Axes:
+def history(
+    rows: list[dict[str, float]], title: str, losses: tuple[str, ...] = ("task",), ax: Axes | None = None
+) -> Axes:
     """Draw named losses and dev UA over the epochs of one training."""
     table = pd.DataFrame(rows).set_index("epoch")
     ax = ax or plt.subplots()[1]
@@ -322,9 +340,9 @@ def emotion_map(voice: dict[str, str], words: dict[str, str], title: str, ax: Ax
             x, y = zip(place[emotion], place[other], strict=True)
             ax.plot(x, y, line, color=COLOURS[name], linewidth=4, label=label)
             label = "_"
-    for emotion, (x, y) in place.items():
-        ax.plot(x, y, "o", color=COLOURS[emotion], markersize=16, markeredgecolor="white")
-        ax.annotate(emotion, (x, y), xytext=(0, 16 * y), textcoords="offset points", ha="center", va="center")
+    for emotion, at in place.items():
+        ax.plot(*at, "o", color=COLOURS[emotion], markersize=16, markeredgecolor="white")
+        ax.annotate(emotion, at, xytext=(0, 16 * at[1]), textcoords="offset points", ha="center", va="center")
     ax.set(xticks=[-1, 1], xticklabels=["unpleasant", "pleasant"], xlabel="valence", xlim=(-1.6, 1.6), title=title)
     ax.set(yticks=[-1, 1], yticklabels=["low", "high"], ylabel="arousal", ylim=(-1.7, 1.7))
     ax.grid(False)

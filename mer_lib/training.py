@@ -115,7 +115,9 @@ def train(system: nn.Module, data: Utterances, dev: Utterances, config: Training
 def step(optimiser: torch.optim.Optimizer, loss: Tensor, system: nn.Module, clip: float, where: str) -> None:
     """Go one step down the gradient of `loss`, clipped to length `clip`."""
     if not torch.isfinite(loss):
-        raise FloatingPointError(f"The loss is {float(loss.detach())} in {where}. Lower the learning rate or check the features.")
+        raise FloatingPointError(
+            f"The loss is {float(loss.detach())} in {where}. Lower the learning rate or check the features."
+        )
     optimiser.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(system.parameters(), clip)

@@ -48,7 +48,7 @@ def bands(number: int = 20, length: int = 512) -> np.ndarray:
 
 def semitones(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Times in seconds and pitch in semitones above 100 Hz of the voiced frames, by Praat."""
-    pitch = parselmouth.Sound(wave.astype(float), SAMPLE_RATE).to_pitch_ac(0.01, pitch_floor=65, pitch_ceiling=500)
+    pitch = parselmouth.Sound(wave.astype(float), SAMPLE_RATE).to_pitch_ac(0.02, pitch_floor=65, pitch_ceiling=500)
     hertz = pitch.selected_array["frequency"]
     return pitch.xs()[hertz > 0], 12 * np.log2(hertz[hertz > 0] / 100)
 
@@ -105,7 +105,7 @@ def whole(name: str) -> pd.DataFrame:
 @cache
 def sample(name: str) -> tuple[pd.DataFrame, np.ndarray]:
     """A fixed sample of the utterances without focus, and their functionals."""
-    rows = whole(name).query("kind != 'focus'").sample(450, random_state=0)
+    rows = whole(name).query("kind != 'focus'").sample(600, random_state=0)
     return rows, listen(name, rows)
 
 

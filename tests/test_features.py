@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from mer_lib.corpora.base import EMOTIONS, Corpus, CorpusError
-from mer_lib.features import FEATURES, FRAME_SECONDS, STEP_FEATURES, Utterances, frames, normalise, prepare, word_vectors
+from mer_lib.features import (
+    FEATURES,
+    FRAME_SECONDS,
+    STEP_FEATURES,
+    Utterances,
+    frames,
+    normalise,
+    prepare,
+    word_vectors,
+)
 from mer_lib.features.audio import corpus_frames
 from mer_lib.features.batches import Prepared, fold_vectors
 from mer_lib.features.cache import cached

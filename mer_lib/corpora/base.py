@@ -65,7 +65,9 @@ class Corpus:
             raise CorpusError(f"{self.name} holds no utterance. Look at the folder that was given as root.")
         twice = self.table["id"][self.table["id"].duplicated()].tolist()
         if twice:
-            raise CorpusError(f"{self.name} lists the id {twice[0]!r} {twice.count(twice[0]) + 1} times; ids must differ.")
+            raise CorpusError(
+                f"{self.name} lists the id {twice[0]!r} {twice.count(twice[0]) + 1} times; ids must differ."
+            )
         unknown = sorted(set(self.table["emotion"]) - set(EMOTIONS))
         if unknown:
             raise CorpusError(f"{self.name} has the unknown emotions {unknown}; known are {list(EMOTIONS)}.")

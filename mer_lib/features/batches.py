@@ -14,10 +14,6 @@ from mer_lib.corpora.base import EMOTIONS, Corpus, CorpusError, Fold
 from mer_lib.features.audio import FEATURES, FRAME_SECONDS, corpus_frames, normalise
 from mer_lib.features.text import WordVectors, word_vectors
 
-
-
-
-
 BUCKET = 8
 
 STEP_SECONDS = 2 * FRAME_SECONDS
@@ -80,7 +76,9 @@ class Utterances:
             if not len(table) or not len(words):
                 raise CorpusError(f"{name} has {len(table)} frames and {len(words)} words; both need at least one.")
             if not np.isfinite(table).all():
-                raise CorpusError(f"The features of {name} hold NaN or infinity. Look at its sound and its normalisation.")
+                raise CorpusError(
+                    f"The features of {name} hold NaN or infinity. Look at its sound and its normalisation."
+                )
         self.ids = list(ids)
         self.audio = [torch.as_tensor(table, dtype=torch.float32) for table in audio]
         self.text = [torch.as_tensor(words, dtype=torch.long) for words in text]
@@ -153,7 +151,9 @@ def prepare(corpus: Corpus, fold: Fold, normalise_by: str = "speaker") -> Prepar
     table = corpus.table
     missing = [e for e in EMOTIONS if e not in set(table.loc[fold.train, "emotion"])]
     if missing:
-        raise CorpusError(f"Fold {fold.name} of {corpus.name} trains without any {missing[0]} utterance; use other folds.")
+        raise CorpusError(
+            f"Fold {fold.name} of {corpus.name} trains without any {missing[0]} utterance; use other folds."
+        )
     vectors = fold_vectors(corpus, fold)
     audio = normalise(corpus_frames(corpus), table[normalise_by].to_dict())
     audio = {name: pair(frames) for name, frames in audio.items()}

@@ -51,10 +51,12 @@ class WordVectors:
         """
         index = self.tokenizer.token_to_id(word)
         if index is None:
-            raise ValueError(f"The vocabulary has no word {word!r}; its words are lower case and were seen in training.")
+            raise ValueError(
+                f"The vocabulary has no word {word!r}; its words are lower case and were seen in training."
+            )
         unit = self.vectors / np.maximum(np.linalg.norm(self.vectors, axis=1, keepdims=True), 1e-9)
         order = np.argsort(-(unit @ unit[index]), kind="stable")
-        return [self.tokenizer.id_to_token(int(i)) for i in order if i != index][:count]
+        return [str(self.tokenizer.id_to_token(int(i))) for i in order if i != index][:count]
 
 
 def word_vectors(sentences: Sequence[str], dimensions: int = 64, window: int = 5, min_count: int = 5) -> WordVectors:
@@ -74,7 +76,9 @@ def word_vectors(sentences: Sequence[str], dimensions: int = 64, window: int = 5
     """
     tokenizer = _tokenizer(sentences, min_count)
     if tokenizer.get_vocab_size() < 3:
-        raise ValueError(f"No word occurs {min_count} times in {len(sentences)} sentences; give more, or lower min_count.")
+        raise ValueError(
+            f"No word occurs {min_count} times in {len(sentences)} sentences; give more, or lower min_count."
+        )
     key = f"{digest(*sentences)} {dimensions} {window} {min_count} {json.dumps(tokenizer.get_vocab(), sort_keys=True)}"
     stored = cached("word-vectors", key, lambda: {"vectors": _vectors(tokenizer, sentences, dimensions, window)})
     return WordVectors(tokenizer, stored["vectors"])

@@ -10,7 +10,7 @@ Our choice throughout; the recalls on the diagonals are the deck's (Table 3, row
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 import numpy as np
@@ -167,7 +167,7 @@ class Process:
         if size < self.sessions:
             raise ValueError(f"{size} utterances cannot fill {self.sessions} sessions; ask for more.")
         rng = generator(seed, self.name, "cues")
-        given_emotion = {e: rows for e, rows in self.joint().groupby("emotion", sort=False)}
+        given_emotion = dict(list(replace(self, label_noise=0.0).joint().groupby("emotion", sort=False)))
         scenarios = self.scenarios()
         rows = []
         for number, total in enumerate(np.diff(np.linspace(0, size, self.sessions + 1).astype(int)), start=1):
@@ -183,10 +183,25 @@ class Process:
                     name = f"{session}_{scenario}_{dialogue:02d}_{'FM'[(gender + turn) % 2]}{turn:02d}"
                     cues = given_emotion[emotion]
                     cue = cues.iloc[pick(rng, cues["probability"])]
-                    place = (name, emotion, speaker, session, f"{session}_{scenario}_{dialogue:02d}", turn, scenario)
+                    place = (
+                        name,
+                        self._label(rng, emotion),
+                        speaker,
+                        session,
+                        f"{session}_{scenario}_{dialogue:02d}",
+                        turn,
+                        scenario,
+                    )
                     rows.append((*place, cue["kind"], cue["voice"], cue["stressed"], cue["says"]))
         columns = "id emotion speaker session dialogue turn scenario kind voice stressed says".split()
         return pd.DataFrame(rows, columns=columns)
+
+    def _label(self, rng: np.random.Generator, emotion: str) -> str:
+        """The emotion, or with probability `label_noise` one of the three others."""
+        if not self.label_noise or rng.random() >= self.label_noise:
+            return emotion
+        others = [other for other in EMOTIONS if other != emotion]
+        return others[pick(rng, np.ones(3))]
 
     def _chain(self, rng: np.random.Generator, given: pd.Series, turns: int) -> list[str]:
         """Emotions of a dialogue: each turn keeps the last one with probability `inertia`, or is drawn anew."""
