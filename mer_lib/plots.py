@@ -130,7 +130,8 @@ def history(
     right.grid(False)
     ax.set(xlabel="epoch", ylabel="loss", title=title)
     right.set_ylabel("dev UA (%)")
-    ax.legend(*[a + b for a, b in zip(ax.get_legend_handles_labels(), right.get_legend_handles_labels(), strict=True)])
+    both = [a + b for a, b in zip(ax.get_legend_handles_labels(), right.get_legend_handles_labels(), strict=True)]
+    ax.legend(*both, loc="center right")
     return ax
 
 
@@ -211,7 +212,7 @@ def by_kind(table: pd.DataFrame, ceilings: pd.DataFrame, title: str, ax: Axes | 
     ax.plot(table["right"], rows, "D", color=COLOURS["audio"], markersize=7, label="measured")
     ax.set(yticks=rows, yticklabels=table.index, ylim=(len(table) - 0.5, -0.5), title=title)
     ax.set(xlim=(-3, 103), xlabel="right (%)")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), ncol=4, fontsize=9)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncol=4, fontsize=9)
     return ax
 
 
