@@ -125,7 +125,7 @@ class ConvBlock(nn.Module):
         """(batch, time, d) to the same."""
         hidden = self.norm(x) * mask.unsqueeze(-1)
         hidden = self.conv(hidden.transpose(1, 2)).transpose(1, 2)
-        return x + self.dropout(hidden.relu())
+        return x + self.dropout(nn.functional.gelu(hidden))
 
 
 class FeedForward(nn.Module):
@@ -135,7 +135,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(dim)
         self.layers = nn.Sequential(
-            nn.Linear(dim, 2 * dim), nn.ReLU(), Dropout(dropout), nn.Linear(2 * dim, dim), Dropout(dropout)
+            nn.Linear(dim, 2 * dim), nn.GELU(), Dropout(dropout), nn.Linear(2 * dim, dim), Dropout(dropout)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -306,7 +306,7 @@ class Method(nn.Module):
         self.classify = nn.Sequential(
             nn.LayerNorm(parts * dim),
             nn.Linear(parts * dim, dim),
-            nn.ReLU(),
+            nn.GELU(),
             Dropout(drop),
             nn.Linear(dim, len(EMOTIONS)),
         )

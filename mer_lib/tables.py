@@ -27,12 +27,11 @@ SCORES = {**{emotion: emotion for emotion in EMOTIONS}, "WA": "wa", "UA": "ua"}
 """Printed columns and what `experiments.execute` calls them."""
 
 HEADINGS = {
-    "measured": "measured (± 95% interval over folds)",
+    "measured": "measured, ± 95% interval over folds",
     "reported": "reported by the deck",
-    "ceiling": "ceiling, planted",
-    "share": "% of ceiling",
-    "cost": "cost",
+    "ceiling": "ceiling of the planted process",
 }
+"""Groups of columns that a page shows side by side."""
 
 
 def recorded(name: str = "table3") -> pd.DataFrame:
@@ -250,35 +249,37 @@ def agreement(live: pd.DataFrame, record: pd.DataFrame, score: str = "ua", level
 
 
 def styled(table: pd.DataFrame, caption: str) -> Styler:
-    """Make a page's table of what `table3` returns: a mean and its interval in one cell, numbers rounded.
+    """Make a page's table of the scores that `table3` returns, with the interval below each mean.
 
     Args:
         table: What `table3` returns.
         caption: What the table holds, in a sentence or two.
     """
-    shown = {}
-    for group, column in table.columns:
-        if group not in ("low", "high"):
-            shown[HEADINGS[group], column] = [_cell(table, variant, group, column) for variant in table.index]
+    shown = {
+        (HEADINGS[group], column): [_cell(table, variant, group, column) for variant in table.index]
+        for group, column in table.columns
+        if group in HEADINGS
+    }
     text = pd.DataFrame(shown, index=table.index.rename(None))
-    starts = [i for i, (group, _) in enumerate(text.columns) if i == 0 or group != text.columns[i - 1][0]]
+    groups = text.columns.get_level_values(0)
+    starts = [f".col{i}:not(.level0)" for i in range(len(groups)) if i == 0 or groups[i] != groups[i - 1]]
     edge = "border-left: 1px solid #999"
+    sticky = "text-align: left; position: sticky; left: 0; z-index: 1; background: "
+    ground = "var(--pst-color-background, var(--jp-layout-color0, Canvas))"
     rules = [
-        {"selector": "th, td", "props": "text-align: right; white-space: nowrap; padding: 0.25em 0.6em"},
-        {"selector": "th.row_heading", "props": "text-align: left"},
+        {"selector": "", "props": "font-size: 0.85em; line-height: 1.3"},
+        {"selector": "th, td", "props": "text-align: right; white-space: nowrap; padding: 0.3em 0.35em"},
+        {"selector": "th.row_heading", "props": sticky + ground},
         {"selector": "th.level0", "props": "text-align: left"},
         {"selector": "caption", "props": "caption-side: top; text-align: left; min-width: 20em; max-width: 44em"},
-        *({"selector": f".col{i}:not(.level0)", "props": edge} for i in starts),
-        {"selector": "th.col_heading.level0", "props": edge},
+        {"selector": f"{', '.join(starts)}, th.col_heading.level0", "props": edge},
     ]
     return text.style.set_uuid(f"{zlib.crc32(caption.encode()):x}").set_caption(caption).set_table_styles(rules)
 
 
 def _cell(table: pd.DataFrame, variant: str, group: str, column: str) -> str:
     value = table.loc[variant, (group, column)]
-    if group == "cost":
-        return f"{value:,.1f}" if column == "seconds" else f"{value:,.0f}"
     if group != "measured":
         return f"{value:.2f}" if group == "reported" else f"{value:.1f}"
     half = (table.loc[variant, ("high", column)] - table.loc[variant, ("low", column)]) / 2
-    return f"{value:.1f} ± {half:.1f}" if np.isfinite(half) else f"{value:.1f}"
+    return f"{value:.1f}<br><small>±{half:.1f}</small>" if np.isfinite(half) else f"{value:.1f}"

@@ -65,15 +65,18 @@ def write(says: str, session: str, scenario: str, rng: np.random.Generator) -> l
 
 
 def pool(size: int, seed: int, sessions: Sequence[str]) -> list[str]:
-    """Write unlabelled utterances for pretraining, each saying one emotion that is not told.
+    """Write unlabelled sentences for pretraining, each saying one emotion that is not told.
+
+    A third of them are clauses as focus utterances have them, each standing alone: its words keep the
+    company of its own emotion only.
 
     Args:
-        size: Number of utterances.
+        size: Number of sentences.
         seed: Another seed writes others.
         sessions: Sessions whose frames may occur, beside those of the scripts.
 
     Returns:
-        `size` utterances, emotions equally often on average.
+        `size` sentences, emotions equally often on average.
     """
     rng = generator(seed, "pool", *sessions)
     sentences = []
@@ -81,7 +84,10 @@ def pool(size: int, seed: int, sessions: Sequence[str]) -> list[str]:
         emotion = _choose(rng, EMOTIONS)
         session = _choose(rng, sessions)
         scenario = _choose(rng, SCRIPTS) if rng.random() < 1 / 3 else "improv"
-        sentences.append(" ".join(write(emotion, session, scenario, rng)))
+        if rng.random() < 1 / 3:
+            sentences.append(write(f"{emotion}|{_choose(rng, EMOTIONS)}", session, scenario, rng)[0])
+        else:
+            sentences.append(" ".join(write(emotion, session, scenario, rng)))
     return sentences
 
 
