@@ -274,7 +274,8 @@ def styled(table: pd.DataFrame, caption: str) -> Styler:
         {"selector": "caption", "props": "caption-side: top; text-align: left; min-width: 20em; max-width: 44em"},
         {"selector": f"{', '.join(starts)}, th.col_heading.level0", "props": edge},
     ]
-    return text.style.set_uuid(f"{zlib.crc32(caption.encode()):x}").set_caption(caption).set_table_styles(rules)
+    style = text.style.set_uuid(f"{zlib.crc32(caption.encode()):x}").set_caption(caption).set_table_styles(rules)
+    return style.set_table_attributes('class="dataframe"')  # by this name pages know how to show it in the dark
 
 
 def _cell(table: pd.DataFrame, variant: str, group: str, column: str) -> str:
