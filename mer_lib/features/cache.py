@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from platformdirs import user_cache_path
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
@@ -21,20 +22,21 @@ def cache_folder() -> Path:
 def cached(name: str, key: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Return what `make` makes, made once for each name and key.
 
-    A file that was cut short by a killed run is made again.
+    A process that wants what another one is making waits for it. A file that is damaged is made again.
     """
     path = cache_folder() / f"{name}-{digest(key)}.safetensors"
-    if path.exists():
-        try:
-            return load_file(path)
-        except SafetensorError:
-            path.unlink()
-    arrays = make()
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    save_file(arrays, unfinished)
-    os.replace(unfinished, path)
-    return arrays
+    with FileLock(path.with_suffix(".lock")):
+        if path.exists():
+            try:
+                return load_file(path)
+            except SafetensorError:
+                path.unlink()
+        arrays = make()
+        unfinished = path.with_suffix(".tmp")
+        save_file(arrays, unfinished)
+        os.replace(unfinished, path)
+        return arrays
 
 
 def digest(*parts: str) -> str:
