@@ -516,4 +516,4 @@ def test_a_sound_that_cannot_be_read_stops_the_preparation(cache: Path) -> None:
     broken = replace(corpus, read=lambda row: np.full(1600, np.nan, dtype=np.float32))
     with pytest.raises(CorpusError, match=r"sound of S1-00 in S1.zip/00 is empty or not finite"):
         prepare(broken, broken.fold(1))
-    assert not list(cache.glob("frames*"))
+    assert not list(cache.glob("frames*.safetensors"))
