@@ -43,7 +43,7 @@ class MethodConfig:
     modalities: tuple[str, ...] = MODALITIES
     dim: int = 64
     heads: int = 4
-    dropout: float = 0.2
+    dropout: float = 0.1
     encoder: str = "conv"
     attention: bool = True
     alignment: str = "bias"

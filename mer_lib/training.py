@@ -22,8 +22,10 @@ class TrainingConfig:
 
     Attributes:
         epochs: Most passes over the training split.
+        patience: Stop after so many epochs without a better score on dev.
         batch: Utterances per step.
-        rate: Highest learning rate (AdamW, one cycle: up, then down to 0).
+        rate: Learning rate (AdamW); the running average of the weights stands in for a decay to 0.
+        warm_up: Steps over which the rate grows from 0.
         decay: Weight decay.
         clip: Longest gradient.
         average: Decay of the running average of the weights that is evaluated.
@@ -31,9 +33,11 @@ class TrainingConfig:
         balanced: Weigh the classes of the task's loss evenly.
     """
 
-    epochs: int = 25
+    epochs: int = 40
+    patience: int = 6
     batch: int = 64
     rate: float = 2e-3
+    warm_up: int = 100
     decay: float = 0.01
     clip: float = 1.0
     average: float = 0.99
@@ -85,14 +89,12 @@ def train(system: nn.Module, data: Utterances, dev: Utterances, config: Training
     order, started = seed_everything(seed), time.perf_counter()
     prior = class_shares(data)
     weight = torch.tensor(1 / np.maximum(prior, 1e-9) / len(EMOTIONS), dtype=torch.float32) if config.balanced else None
-    steps = config.epochs * -(-len(data) // config.batch)
     optimiser = torch.optim.AdamW(system.parameters(), lr=config.rate, weight_decay=config.decay, fused=True)
-    # At five steps OneCycleLR would divide by 0.
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, total_steps=max(steps, 6), pct_start=0.2)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: min(1.0, (done + 1) / config.warm_up))
     averaged = torch.optim.swa_utils.AveragedModel(
         system, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.average)
     )
-    best, result = -1.0, Trained(system, prior=prior)
+    best, waited, result = -1.0, 0, Trained(system, prior=prior)
     for epoch in range(config.epochs):
         system.train()
         sums: dict[str, float] = {}
@@ -106,8 +108,11 @@ def train(system: nn.Module, data: Utterances, dev: Utterances, config: Training
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) * len(batch.label) / len(data)
         found = scores(predict(averaged.module, dev), dev.labels.numpy(), prior)
         result.history.append({"epoch": epoch + 1, **sums, **{f"dev_{k}": found[k] for k in ("wa", "ua", "f1")}})
+        waited += 1
         if found[config.choose_by] > best:
-            best, result.system = found[config.choose_by], copy.deepcopy(averaged.module)
+            best, waited, result.system = found[config.choose_by], 0, copy.deepcopy(averaged.module)
+        if waited == config.patience:
+            break
     result.seconds = time.perf_counter() - started
     return result
 

@@ -15,7 +15,7 @@ from mer_lib.metrics import scores
 from mer_lib.model import MethodConfig, Output
 from mer_lib.training import TrainingConfig, class_shares, predict, seed_everything, step, train
 
-SHORT = TrainingConfig(epochs=3, batch=8)
+SHORT = TrainingConfig(epochs=3, batch=8, warm_up=2)
 
 
 def small(data: Prepared, seed: int = 0, **options: object) -> nn.Module:
@@ -72,7 +72,7 @@ def test_seeding_fixes_weights_and_order_together() -> None:
 
 def test_training_learns_a_separable_corpus(data: Prepared) -> None:
     result = train(
-        small(data, encoder="gru"), data.train, data.dev, TrainingConfig(epochs=12, batch=8, rate=0.01, average=0.8)
+        small(data, encoder="gru"), data.train, data.dev, TrainingConfig(epochs=12, batch=8, rate=0.01, warm_up=10, average=0.8)
     )
     assert result.history[-1]["task"] < result.history[0]["task"] / 2
     found = scores(predict(result.system, data.test), data.test.labels.numpy(), result.prior)
@@ -253,10 +253,27 @@ def test_every_row_of_table_3_can_be_trained(data: Prepared, options: dict[str, 
     assert ("unimodal" in result.history[0]) == (options == {})
 
 
-@pytest.mark.parametrize("epochs", range(1, 9))
-def test_a_training_can_have_any_number_of_steps(epochs: int) -> None:
-    result = train(Constant(), data_of_all(), data_of_all(), TrainingConfig(epochs=epochs, batch=4))
+@pytest.mark.parametrize(("patience", "epochs", "best"), [(2, 4, 70), (3, 6, 80), (6, 6, 80)])
+def test_a_training_ends_when_dev_has_not_improved_for_long(
+    data: Prepared, monkeypatch: pytest.MonkeyPatch, patience: int, epochs: int, best: int
+) -> None:
+    marks = iter([50.0, 70.0, 60.0, 70.0, 80.0, 10.0])
+    monkeypatch.setattr(training, "scores", lambda *_: {"wa": 0.0, "ua": next(marks), "f1": 0.0})
+    result = fitted(data, config=TrainingConfig(epochs=6, batch=8, patience=patience))
     assert len(result.history) == epochs
+    assert max(row["dev_ua"] for row in result.history) == best
+
+
+def test_the_rate_grows_from_zero_and_then_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates, take = [], training.step
+
+    def watched(optimiser: torch.optim.Optimizer, *rest: object) -> None:
+        rates.append(optimiser.param_groups[0]["lr"])
+        take(optimiser, *rest)
+
+    monkeypatch.setattr(training, "step", watched)
+    train(Constant(), data_of_all(), data_of_all(), TrainingConfig(epochs=3, batch=2, rate=0.4, warm_up=4))
+    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.4])
 
 
 def test_configurations_are_compared_by_value() -> None:
