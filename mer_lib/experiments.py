@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from joblib import Parallel, delayed
@@ -20,7 +21,7 @@ import mer_lib
 from mer_lib import corpora, systems
 from mer_lib.corpora.base import Corpus
 from mer_lib.features.batches import Prepared, prepare
-from mer_lib.features.cache import digest
+from mer_lib.features.cache import cached, digest
 from mer_lib.metrics import mean_interval, scores
 from mer_lib.training import Trained, TrainingConfig, predict, seed_everything, train
 
@@ -84,6 +85,32 @@ def fit(run: Run) -> tuple[Trained, Prepared]:
     seed_everything(run.seed)
     system = systems.build(run.system, torch.as_tensor(data.vectors.vectors), **dict(run.options))
     return train(system, data.train, data.dev, run.training, run.seed), data
+
+
+def trained(run: Run) -> tuple[Trained, Prepared]:
+    """Like `fit`, but a training that was done before is read from the cache: chapters share their systems."""
+    stored = cached("trained", f"{run.key()} {_code()}", lambda: _pack(fit(run)[0]))
+    data = prepared(run.corpus, run.fold, run.root)
+    system = systems.build(run.system, torch.as_tensor(data.vectors.vectors), **dict(run.options))
+    system.load_state_dict({name[7:]: torch.as_tensor(v) for name, v in stored.items() if name.startswith("weight/")})
+    columns = {name[8:]: v.tolist() for name, v in stored.items() if name.startswith("history/")}
+    history = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return Trained(system.eval(), history, float(stored["seconds"][0]), stored["prior"]), data
+
+
+def _pack(result: Trained) -> dict[str, np.ndarray]:
+    """A training as named arrays; `trained` undoes it."""
+    weights = {f"weight/{name}": value.numpy() for name, value in result.system.state_dict().items()}
+    columns = {f"history/{name}": np.array([float(row[name]) for row in result.history]) for name in result.history[0]}
+    return {**weights, **columns, "seconds": np.array([result.seconds]), "prior": result.prior}
+
+
+def _code() -> str:
+    """Names the code that a training depends on."""
+    folder = Path(mer_lib.__file__).parent
+    parts = [folder / "model.py", folder / "losses.py", folder / "training.py"]
+    parts += [file for package in ("features", "systems") for file in sorted((folder / package).glob("*.py"))]
+    return digest(*(file.read_text(encoding="utf-8") for file in parts))
 
 
 def execute(run: Run) -> dict[str, Any]:

@@ -13,7 +13,18 @@ from conftest import make_corpus
 
 from mer_lib import corpora, experiments
 from mer_lib.corpora.base import EMOTIONS, CorpusError
-from mer_lib.experiments import VARIANTS, Run, execute, fit, grid, read_results, summary, sweep, write_results
+from mer_lib.experiments import (
+    VARIANTS,
+    Run,
+    execute,
+    fit,
+    grid,
+    read_results,
+    summary,
+    sweep,
+    trained,
+    write_results,
+)  # fmt: skip
 from mer_lib.metrics import scores
 from mer_lib.training import TrainingConfig, predict
 
@@ -244,3 +255,26 @@ def test_a_file_that_is_no_table_of_runs_is_named(tmp_path: Path, text: str, lac
     path.write_text(text)
     with pytest.raises(ValueError, match=rf"bad\.csv.*{lacks}"):
         read_results(path)
+
+
+def test_a_training_is_read_from_the_cache_the_second_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MER_LIB_CACHE", str(tmp_path))
+    first, data = trained(small())
+    monkeypatch.setattr(experiments, "fit", lambda run: pytest.fail("trained again"))
+    second, _ = trained(small())
+    fresh, _ = fit(small())
+    for result in (first, second):
+        np.testing.assert_array_equal(predict(result.system, data.dev), predict(fresh.system, data.dev))
+        assert [row["dev_ua"] for row in result.history] == [row["dev_ua"] for row in fresh.history]
+        assert set(result.history[0]) == set(fresh.history[0])
+        np.testing.assert_array_equal(result.prior, fresh.prior)
+    assert second.seconds == first.seconds
+
+
+def test_another_seed_or_other_code_is_another_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MER_LIB_CACHE", str(tmp_path))
+    for change in (lambda: small(), lambda: small(seed=1)):
+        trained(change())
+    monkeypatch.setattr(experiments, "_code", lambda: "changed")
+    trained(small())
+    assert len(list(tmp_path.glob("trained-*.safetensors"))) == 3

@@ -72,7 +72,10 @@ def test_seeding_fixes_weights_and_order_together() -> None:
 
 def test_training_learns_a_separable_corpus(data: Prepared) -> None:
     result = train(
-        small(data, encoder="gru"), data.train, data.dev, TrainingConfig(epochs=12, batch=8, rate=0.01, warm_up=10, average=0.8)
+        small(data, encoder="gru"),
+        data.train,
+        data.dev,
+        TrainingConfig(epochs=12, batch=8, rate=0.01, warm_up=10, average=0.8),
     )
     assert result.history[-1]["task"] < result.history[0]["task"] / 2
     found = scores(predict(result.system, data.test), data.test.labels.numpy(), result.prior)
