@@ -6,11 +6,14 @@ colours say. Figures keep a white ground of their own, so they read the same in 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
@@ -407,3 +410,322 @@ def stress(
     panels[-1, 0].set_xlabel("seconds")
     panels[0, 0].set_title(title)
     return figure
+
+
+def side_by_side(
+    tables: dict[str, pd.DataFrame], title: str, ylabel: str, levels: dict[str, float] | None = None
+) -> Figure:
+    """Draw the `curves` of several tables in panels of their own, on one vertical axis and with one legend.
+
+    Args:
+        tables: Name of a panel to what `curves` draws; a column has the same place in all tables.
+        title: What to see.
+        ylabel: What the values are.
+        levels: Name of a panel to a value to compare with, drawn as a thin horizontal line.
+    """
+    size = (max(7.5, 4.7 * len(tables)), 3.9)
+    figure, panels = plt.subplots(1, len(tables), sharey=True, squeeze=False, figsize=size)
+    for ax, (name, table) in zip(panels[0], tables.items(), strict=True):
+        curves(table, name, ylabel, (levels or {}).get(name), ax)
+        ax.set_title(name, fontweight="normal")
+        ax.get_legend().remove()
+        ax.label_outer()
+    lines = {line.get_label(): line for ax in panels[0] for line in ax.get_legend_handles_labels()[0]}
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=len(lines))
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize="medium")
+    return figure
+
+
+def filters(hertz: np.ndarray, weights: np.ndarray, title: str, ax: Axes | None = None) -> Axes:
+    """Draw the weights of a bank of filters against frequency, every fourth one in bold.
+
+    Args:
+        hertz: (frequencies,).
+        weights: (bands, frequencies).
+        title: What to see.
+        ax: Where to draw; by default a new figure.
+    """
+    ax = ax or plt.subplots(figsize=(7.5, 2.4))[1]
+    for number, band in enumerate(weights):
+        bold = number % 4 == 0
+        ax.plot(hertz, band, color=COLOURS["audio"] if bold else "#BBBBBB", linewidth=2 if bold else 1)
+    ax.set(xlabel="frequency (Hz)", ylabel="weight", yticks=[0, 1], title=title)
+    return ax
+
+
+def profiles(table: pd.DataFrame, title: str, ax: Axes | None = None) -> Axes:
+    """Draw how far the mean of each feature lies above or below 0, one row per style.
+
+    Args:
+        table: One row per style, one column per feature, in standard deviations.
+        title: What to see.
+        ax: Where to draw; by default a new figure.
+    """
+    ax = ax or plt.subplots(figsize=(8.5, 0.5 * len(table) + 1.7))[1]
+    most = np.nanmax(np.abs(table.to_numpy()))
+    bar = {"label": "deviations"}
+    sns.heatmap(table, annot=True, fmt="+.1f", cmap="PuOr_r", vmin=-most, vmax=most, cbar_kws=bar, ax=ax)
+    ax.set(xlabel="", ylabel="", title=title)
+    ax.tick_params(axis="y", rotation=0)
+    ax.set_xticks(ax.get_xticks(), ax.get_xticklabels(), rotation=30, ha="right")
+    return ax
+
+
+def reach(seen: dict[str, np.ndarray], title: str) -> Figure:
+    """Draw which steps of the input each step of the output depends on, one panel per name.
+
+    Args:
+        seen: Name to (output steps, input steps), True where it depends; inputs beyond the outputs are padding.
+        title: What to see.
+    """
+    figure, panels = plt.subplots(1, len(seen), sharey=True, figsize=(2.5 * len(seen), 2.7), squeeze=False)
+    for ax, (name, matrix) in zip(panels[0], seen.items(), strict=True):
+        ax.pcolormesh(matrix, cmap="Greys", vmin=0, vmax=1.4, edgecolors="white", linewidth=0.5)
+        ax.axvline(len(matrix), color=COLOURS["angry"], linewidth=3)
+        ax.set(xlabel="input step", xticks=[], yticks=[], ylim=(len(matrix), 0))
+        ax.set_title(name, fontweight="normal", fontsize="small")
+        ax.grid(False)
+    panels[0, 0].set_ylabel("output step")
+    panels[0, -1].text(1.04, 0.5, "right of the line:\npadding", fontsize=9, transform=panels[0, -1].transAxes)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize="medium")
+    return figure
+
+
+def tracks(table: pd.DataFrame, title: str, ax: Axes | None = None) -> Axes:
+    """Draw several tracks of the pitch of one utterance over time, with a line at every octave.
+
+    Args:
+        table: Its index holds seconds; one column per tracker, in semitones above 100 Hz, NaN where voiceless.
+        title: What to see.
+        ax: Where to draw; by default a new figure.
+    """
+    ax = ax or plt.subplots(figsize=(7.5, 3.2))[1]
+    looks = zip(("angry", "both", "audio", "text"), ("x", ".", "+", "1"), strict=True)
+    for name, (colour, marker) in zip(table.columns, looks, strict=False):
+        ax.plot(table.index, table[name], marker, color=COLOURS[colour], markersize=6, label=name)
+    low, high = (round(float(end) / 12) for end in (table.min().min(), table.max().max()))
+    ax.set(yticks=12 * np.arange(low - 1, high + 2), xlabel="seconds", title=title)
+    ax.set_ylabel("pitch (semitones over 100 Hz;\na line per octave)")
+    ax.legend(loc="upper right", fontsize=9)
+    return ax
+
+
+def grids(tables: dict[str, pd.DataFrame], title: str, rows: str = "", columns: str = "", fmt: str = ".2f") -> Figure:
+    """Draw small tables side by side, each number on a ground that is brighter the larger it is.
+
+    Args:
+        tables: Name to table, not negative; all share one scale, and the names of their rows.
+        title: What to see.
+        rows: What the rows are.
+        columns: What the columns are.
+        fmt: How to write a number.
+    """
+    widths, most = [len(table.columns) for table in tables.values()], max(t.to_numpy().max() for t in tables.values())
+    size = (1.6 + 0.68 * sum(widths), 1.5 + 0.42 * max(map(len, tables.values())))
+    figure, panels = plt.subplots(1, len(tables), figsize=size, width_ratios=widths, squeeze=False)
+    for ax, (name, table) in zip(panels[0], tables.items(), strict=True):
+        look = {"cmap": "cividis", "vmin": 0, "vmax": most, "cbar": False, "linewidths": 1}
+        sns.heatmap(table, annot=True, fmt=fmt, annot_kws={"fontsize": 9}, ax=ax, **look)
+        ax.set(xlabel=columns, ylabel=rows if ax is panels[0, 0] else "")
+        ax.set_title(name, fontweight="normal")
+        ax.tick_params(axis="y", rotation=0)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize="medium")
+    return figure
+
+
+def listening(
+    wave: np.ndarray,
+    sample_rate: int,
+    maps: dict[str, np.ndarray],
+    words: list[str],
+    bold: np.ndarray,
+    part: tuple[float, float],
+    title: str,
+) -> Figure:
+    """Draw the loudness of an utterance, and below it, on the same time axis, maps of where each word looks.
+
+    Args:
+        wave: (samples,).
+        sample_rate: In Hz.
+        maps: Name to weights, (words, frames); all share one scale.
+        words: One label per row of a map.
+        bold: (words,), whether to set the label in bold.
+        part: Begin and end of what is shaded, in shares of the utterance.
+        title: What to see.
+    """
+    heights = [1.2, *[0.24 * len(words)] * len(maps)]
+    size = (7.5, sum(heights) + 1.0)
+    figure, panels = plt.subplots(len(heights), 1, sharex=True, figsize=size, height_ratios=heights)
+    seconds, window = len(wave) / sample_rate, np.hanning(sample_rate // 10)
+    level = 10 * np.log10(np.convolve(wave**2, window / window.sum(), "same") + 1e-6)
+    panels[0].fill_between(np.arange(len(wave)) / sample_rate, -60, level, color=COLOURS["audio"], linewidth=0)
+    panels[0].axvspan(*(share * seconds for share in part), color="black", alpha=0.15, linewidth=0)
+    panels[0].set(ylabel="loudness (dB)", ylim=(-60, -3), title=title)
+    most = max(weights.max() for weights in maps.values())
+    for ax, (name, weights) in zip(panels[1:], maps.items(), strict=True):
+        edges = np.linspace(0, seconds, weights.shape[1] + 1)
+        ax.pcolormesh(edges, np.arange(len(words) + 1), weights, cmap="cividis", vmin=0, vmax=most)
+        for share in part:
+            ax.axvline(share * seconds, color="white", linewidth=1.5, linestyle="--")
+        ax.set(yticks=np.arange(len(words)) + 0.5, yticklabels=words, ylim=(len(words), 0))
+        ax.set_title(name, fontweight="normal", fontsize=10)
+        ax.tick_params(axis="y", labelsize=9)
+        ax.grid(False)
+        for tick, stressed in zip(ax.get_yticklabels(), bold, strict=True):
+            tick.set_fontweight("bold" if stressed else "normal")
+    panels[-1].set(xlabel="seconds", xlim=(0, seconds))
+    return figure
+
+
+def planes(scores: dict[str, Callable], cells: pd.DataFrame, title: str) -> Figure:
+    """Draw what a fusion says for every voice and every words, as happy (shaded) or angry (white), a panel each.
+
+    Args:
+        scores: Name to a function of two arrays, voice and words; above 0 it says happy, at 0 nothing (grey).
+        cells: Columns a (voice), t (words) and emotion: what is meant. A ring marks what is not said right.
+        title: What to see.
+    """
+    figure, panels = plt.subplots(
+        1, len(scores), figsize=(2.4 * len(scores) + 0.6, 3.3), sharex=True, sharey=True, squeeze=False
+    )
+    side = np.linspace(-1.7, 1.7, 171)
+    colours = ListedColormap(["white", "#CCCCCC", "#FBE0A8"])
+    for ax, (name, score) in zip(panels[0], scores.items(), strict=True):
+        said = np.sign(np.round(score(*np.meshgrid(side, side)), 9))
+        ax.pcolormesh(side, side, said, cmap=colours, vmin=-1, vmax=1, rasterized=True)
+        wanted = np.where(cells["emotion"] == "happy", 1, -1)
+        wrong = cells[np.sign(np.round(score(cells["a"], cells["t"]), 9)) != wanted]
+        ax.scatter(wrong["a"], wrong["t"], 420, facecolors="none", edgecolors="black", linewidths=2, label="not right")
+        for emotion, marker in (("happy", "o"), ("angry", "X")):
+            here = cells[cells["emotion"] == emotion]
+            look = {"facecolors": COLOURS[emotion], "edgecolors": "black", "marker": marker}
+            ax.scatter(here["a"], here["t"], 110, label=f"means {emotion}", **look)
+        ax.set(xticks=[-1, 1], xticklabels=["deadpan", "lively"], xlabel="voice")
+        ax.set_title(name, fontweight="normal")
+        ax.grid(False)
+    panels[0, 0].set(yticks=[-1, 1], yticklabels=["angry", "happy"], ylabel="words")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncol=3, markerscale=0.6)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize="medium")
+    return figure
+
+
+def bits(parts: pd.DataFrame, title: str, ax: Axes | None = None) -> Axes:
+    """Draw how information is divided: one bar per row, its parts side by side, told apart by colour and hatch.
+
+    Args:
+        parts: One row per bar, columns redundant, unique A, unique T and synergy, in bits.
+        title: What to see.
+        ax: Where to draw; by default a new figure.
+    """
+    ax = ax or plt.subplots(figsize=(7.5, 0.45 * len(parts) + 1.4))[1]
+    looks = (("#BBBBBB", ""), (COLOURS["audio"], "//"), (COLOURS["text"], "\\\\"), ("#F0E442", ".."))
+    rows, left = np.arange(len(parts)), np.zeros(len(parts))
+    for (name, values), (colour, hatch) in zip(parts.items(), looks, strict=True):
+        width = values.to_numpy()
+        ax.barh(rows, width, 0.7, left, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5, label=name)
+        for row in rows[width >= 0.06]:
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+            middle = left[row] + width[row] / 2
+            ax.text(middle, row, f"{width[row]:.2f}", ha="center", va="center", fontsize=9, bbox=box)
+        left = left + width
+    ax.set(yticks=rows, yticklabels=parts.index, ylim=(len(parts) - 0.5, -0.5), xlabel="bits", title=title)
+    ax.grid(axis="y", visible=False)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=4, fontsize=9)
+    return ax
+
+
+def clouds(points: dict[str, dict[str, np.ndarray]], labels: np.ndarray, title: str) -> Figure:
+    """Draw the vectors of the two modalities in the plane, a panel per condition, all on one scale.
+
+    Args:
+        points: Panel to modality to (utterances, 2).
+        labels: (utterances,), index into `EMOTIONS`; a letter in a box marks the mean of each emotion.
+        title: What to see.
+    """
+    size = (3.2 * len(points) + 0.4, 3.9)
+    figure, panels = plt.subplots(1, len(points), figsize=size, sharex=True, sharey=True, squeeze=False)
+    for ax, (name, modalities) in zip(panels[0], points.items(), strict=True):
+        for (modality, cloud), marker in zip(modalities.items(), "os", strict=True):
+            look = {"s": 12, "alpha": 0.45, "linewidths": 0, "color": COLOURS[modality], "marker": marker}
+            ax.scatter(*cloud.T, **look, label=modality)
+        for modality, cloud in modalities.items():
+            for number, emotion in enumerate(EMOTIONS):
+                if (labels == number).any():
+                    box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": COLOURS[modality]}
+                    place = cloud[labels == number].mean(0)
+                    ax.text(*place, emotion[0].upper(), ha="center", va="center", fontsize=9, bbox=box)
+        ax.set(xlabel="first direction", aspect="equal")
+        ax.set_title(name, fontweight="normal")
+    panels[0, 0].set_ylabel("second direction")
+    handles = panels[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncol=2, markerscale=2)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize="medium")
+    return figure
+
+
+def word_map(points: np.ndarray, words: list[str], groups: list[str], title: str, ax: Axes | None = None) -> Axes:
+    """Draw words as points in a plane; words that share a point share a label.
+
+    Args:
+        points: (words, 2).
+        words: One name per point.
+        groups: One key of `COLOURS` per point.
+        title: What to see.
+        ax: Where to draw; by default a new figure.
+    """
+    ax = ax or plt.subplots(figsize=(7.5, 3.8))[1]
+    places: dict[tuple[float, ...], list[int]] = {}
+    for number, point in enumerate(points):
+        places.setdefault(tuple(np.round(point, 3).tolist()), []).append(number)
+    for (x, y), numbers in places.items():
+        ax.plot(x, y, "o", color=COLOURS[groups[numbers[0]]], markersize=10)
+        label = ", ".join(words[number] for number in numbers)
+        ax.annotate(label, (x, y), (9, -4), textcoords="offset points", fontsize=11)
+    ax.set(xlabel="first direction", ylabel="second direction", title=title)
+    ax.margins(x=0.3, y=0.15)
+    return ax
+
+
+def similarity(cosines: np.ndarray, words: list[str], sizes: list[int], title: str, ax: Axes | None = None) -> Axes:
+    """Draw the cosine between any two of some words, with a line between groups.
+
+    Args:
+        cosines: (words, words).
+        words: One name per row.
+        sizes: Number of words in each group, in order.
+        title: What to see.
+        ax: Where to draw; by default a new figure.
+    """
+    ax = ax or plt.subplots(figsize=(6.8, 5.6))[1]
+    shown = {"xticklabels": words, "yticklabels": words, "cbar_kws": {"label": "cosine"}}
+    sns.heatmap(cosines, cmap="cividis", vmin=min(0.0, cosines.min()), vmax=1, square=True, ax=ax, **shown)
+    for end in np.cumsum(sizes)[:-1]:
+        ax.axhline(end, color="white", linewidth=3)
+        ax.axvline(end, color="white", linewidth=3)
+    ax.set_title(title)
+    ax.tick_params(labelsize=8)
+    return ax
+
+
+def words_in_time(
+    wave: np.ndarray, sample_rate: int, words: list[str], spans: np.ndarray, title: str, ax: Axes | None = None
+) -> Axes:
+    """Draw a waveform with each word over the stretch of time that its span gives it.
+
+    Args:
+        wave: (samples,).
+        sample_rate: In Hz.
+        words: The words in order.
+        spans: (words, 2), where each begins and ends, from 0 to 1.
+        title: What to see.
+        ax: Where to draw; by default a new figure.
+    """
+    ax = ax or plt.subplots(figsize=(8.5, 2.8))[1]
+    seconds = np.arange(len(wave)) / sample_rate
+    ax.plot(seconds, wave / np.abs(wave).max(), color=COLOURS["audio"], linewidth=0.4)
+    for number, (word, (start, end)) in enumerate(zip(words, spans * len(wave) / sample_rate, strict=True)):
+        ax.axvspan(start, end, color=COLOURS["text"], alpha=0.15 + 0.15 * (number % 2), linewidth=0)
+        ax.text((start + end) / 2, 1.12, word, ha="center", va="bottom", rotation=40, fontsize=9)
+    ax.set(xlabel="seconds", yticks=[], ylim=(-1.05, 2.1), xlim=(0, seconds[-1]), title=title)
+    ax.grid(False)
+    return ax

@@ -262,3 +262,145 @@ def test_stress_shows_the_mean_loudness_of_each_clause_and_sets_the_stressed_one
         assert [t.get_text() for t in ax.texts] == ["ab", "cd"]
         assert [t.get_fontweight() == "bold" for t in ax.texts] == [i == bold for i in range(2)]
     assert figure.axes[-1].get_xlabel() == "seconds"
+
+
+def test_tables_side_by_side_share_an_axis_and_one_legend() -> None:
+    steps = pd.Index([0, 1], name="steps")
+    ends = {"a": 5.0, "b": 2.0}
+    found = {name: pd.DataFrame({"alone": [0.0, 1], "joint": [0.0, end]}, steps) for name, end in ends.items()}
+    figure = drawn(plots.side_by_side(found, "One starves", "weight", {"b": 1.5}))
+    left, right = figure.axes
+    assert left.get_shared_y_axes().joined(left, right)
+    assert titles(figure) == ["a", "b"]
+    assert (left.get_ylabel(), right.get_ylabel(), right.get_xlabel()) == ("weight", "", "steps")
+    assert [list(line.get_ydata()) for line in left.lines] == [[0, 1], [0, 5]]
+    assert [list(line.get_ydata()) for line in right.lines] == [[1.5, 1.5], [0, 1], [0, 2]], "the level comes first"
+    assert left.get_legend() is right.get_legend() is None
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["alone", "joint"]
+
+
+def test_filters_are_drawn_one_line_each_with_every_fourth_in_bold() -> None:
+    ax = plots.filters(np.arange(8.0), np.eye(5, 8), "Bands")
+    drawn(ax.figure)
+    np.testing.assert_array_equal([line.get_ydata() for line in ax.lines], np.eye(5, 8))
+    widths = [line.get_linewidth() for line in ax.lines]
+    assert widths[0] == widths[4] > widths[1] == widths[2] == widths[3]
+
+
+def test_profiles_are_centred_on_zero_and_keep_the_order_of_the_styles() -> None:
+    ax = plots.profiles(pd.DataFrame({"pitch": [0.5, -0.25], "tempo": [0.0, 1.0]}, index=["happy", "sad"]), "Styles")
+    drawn(ax.figure)
+    assert [t.get_text() for t in ax.texts] == ["+0.5", "+0.0", "-0.2", "+1.0"]
+    assert ax.collections[0].get_clim() == (-1, 1)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["happy", "sad"]
+
+
+def test_reach_has_a_panel_per_layer_and_a_line_before_the_padding() -> None:
+    seen = {"one": np.eye(3, 5, dtype=bool), "all": np.ones((3, 5), dtype=bool)}
+    figure = drawn(plots.reach(seen, "Neighbours"))
+    for ax, (name, matrix) in zip(figure.axes, seen.items(), strict=True):
+        assert ax.get_title(loc="left") == name
+        np.testing.assert_array_equal(np.asarray(ax.collections[0].get_array()).reshape(3, 5), matrix)
+        assert list(ax.lines[0].get_xdata()) == [3, 3]
+        assert ax.get_ylim()[0] > ax.get_ylim()[1], "the first step stands on top"
+
+
+def test_tracks_of_pitch_share_an_axis_with_a_line_per_octave() -> None:
+    table = pd.DataFrame({"one": [1.0, np.nan, 13], "other": [1.0, 1, 1]}, index=[0.0, 0.01, 0.02])
+    ax = plots.tracks(table, "Jumps")
+    drawn(ax.figure)
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["one", "other"]
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), [1, np.nan, 13])
+    assert set(np.diff(ax.get_yticks())) == {12}
+    assert {0, 12} <= set(ax.get_yticks())
+
+
+def test_grids_write_every_number_and_share_one_scale() -> None:
+    small = pd.DataFrame([[0.25, 0.75]], index=["word"], columns=["soft", "loud"])
+    figure = drawn(plots.grids({"one": small, "two": 2 * small}, "Weights", "asks", "looked at"))
+    assert [[t.get_text() for t in ax.texts] for ax in figure.axes] == [["0.25", "0.75"], ["0.50", "1.50"]]
+    assert [ax.get_xlabel() for ax in figure.axes] == ["looked at"] * 2
+    assert [ax.get_ylabel() for ax in figure.axes] == ["asks", ""]
+    assert {ax.collections[0].get_clim() for ax in figure.axes} == {(0, 1.5)}
+
+
+def test_listening_lays_its_maps_under_the_loudness_and_marks_the_stressed_part() -> None:
+    wave = np.concatenate([np.full(8000, 0.01), np.full(8000, 0.1)])
+    weights = np.array([[0.9, 0.1], [0.2, 0.8]])
+    maps = {"the prior alone": np.full((2, 2), 0.5), "attention": weights}
+    words, bold = ["well", "done"], np.array([False, True])
+    figure = drawn(plots.listening(wave, 16_000, maps, words, bold, (0.5, 1.0), "Later, louder"))
+    top, prior, learned = figure.axes
+    assert titles(figure)[0] == "Later, louder"
+    assert [ax.get_title(loc="left") for ax in (prior, learned)] == list(maps)
+    np.testing.assert_array_equal(np.asarray(learned.collections[0].get_array()).reshape(2, 2), weights)
+    assert prior.collections[0].get_clim() == learned.collections[0].get_clim() == (0, 0.9)
+    assert [t.get_fontweight() for t in learned.get_yticklabels()] == ["normal", "bold"]
+    assert [line.get_xdata()[0] for line in learned.lines] == [0.5, 1.0], "one second of sound"
+    assert top.get_shared_x_axes().joined(top, learned)
+
+
+def test_planes_shade_what_is_said_and_ring_what_is_not_right() -> None:
+    cells = pd.DataFrame({"a": [1, 1, -1, -1], "t": [1, -1, 1, -1], "emotion": ["happy", "angry", "angry", "happy"]})
+    scores = {"nothing": lambda a, t: 0 * a, "a sum": lambda a, t: a + t - 1, "a product": lambda a, t: a * t}
+    figure = drawn(plots.planes(scores, cells, "Only a product"))
+    said = [set(np.unique(ax.collections[0].get_array())) for ax in figure.axes]
+    assert [s <= {-1, 0, 1} for s in said] == [True] * 3
+    assert said[0] == {0}
+    assert [len(ax.collections[1].get_offsets()) for ax in figure.axes] == [4, 1, 0]
+    np.testing.assert_array_equal(figure.axes[1].collections[1].get_offsets(), [[-1, -1]])
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["not right", "means happy", "means angry"]
+    assert titles(figure) == list(scores)
+
+
+def test_bits_lie_side_by_side_and_add_up() -> None:
+    columns = ["redundant", "unique A", "unique T", "synergy"]
+    parts = pd.DataFrame([[0.5, 0.25, 0.0, 0.25], [0, 0, 0, 1.0]], index=["one", "two"], columns=columns)
+    ax = plots.bits(parts, "Divided")
+    drawn(ax.figure)
+    widths = np.array([[bar.get_width() for bar in bars] for bars in ax.containers]).T
+    np.testing.assert_array_equal(widths, parts)
+    ends = [max(bar.get_x() + bar.get_width() for bar in row) for row in zip(*ax.containers, strict=True)]
+    assert ends == [1, 1]
+    assert [t.get_text() for t in ax.texts] == ["0.50", "0.25", "0.25", "1.00"]
+    assert len({bars[0].get_hatch() for bars in ax.containers}) == 4
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == columns
+
+
+def test_clouds_share_one_scale_and_bear_a_letter_at_the_mean_of_each_emotion_and_modality() -> None:
+    cloud = np.arange(12.0).reshape(6, 2)
+    points = {"before": {"audio": cloud, "text": -cloud}, "after": {"audio": cloud, "text": cloud + 1}}
+    figure = drawn(plots.clouds(points, np.array([0, 0, 1, 1, 3, 3]), "They meet"))
+    before, after = figure.axes
+    assert before.get_shared_x_axes().joined(before, after)
+    assert [t.get_text() for t in before.texts] == ["H", "S", "A"] * 2
+    assert before.texts[0].get_position() == (1, 2)
+    np.testing.assert_array_equal(after.collections[1].get_offsets(), cloud + 1)
+    assert len({str(c.get_paths()[0].vertices.shape) for c in before.collections}) == 2, "markers differ too"
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["audio", "text"]
+
+
+def test_words_that_share_a_point_share_a_label() -> None:
+    points = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
+    ax = plots.word_map(points, ["laughed", "wept", "danced"], ["happy", "sad", "happy"], "Company")
+    drawn(ax.figure)
+    assert [t.get_text() for t in ax.texts] == ["laughed, danced", "wept"]
+    assert [to_hex(line.get_color()) for line in ax.lines] == [to_hex(plots.COLOURS[e]) for e in ("happy", "sad")]
+
+
+def test_similarity_draws_every_cosine_and_a_line_between_groups() -> None:
+    cosines = np.array([[1, 0.9, 0.2], [0.9, 1, 0.1], [0.2, 0.1, 1]])
+    ax = plots.similarity(cosines, ["glad", "happy", "sad"], [2, 1], "Blocks")
+    drawn(ax.figure)
+    np.testing.assert_array_equal(np.asarray(ax.collections[0].get_array()).reshape(3, 3), cosines)
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["glad", "happy", "sad"]
+    assert all(set(line.get_xdata()) | set(line.get_ydata()) >= {2} for line in ax.lines)
+
+
+def test_words_stand_over_their_stretch_of_the_sound() -> None:
+    spans = np.array([[0.0, 0.25], [0.5, 1.0]])
+    ax = plots.words_in_time(pulses(200, 2.0), 16_000, ["well", "done"], spans, "Letters tell time")
+    drawn(ax.figure)
+    assert [(t.get_text(), t.get_position()[0]) for t in ax.texts] == [("well", 0.25), ("done", 1.5)]
+    edges = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in ax.patches]
+    np.testing.assert_allclose(edges, [(0, 0.5), (1, 2)])
