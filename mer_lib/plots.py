@@ -134,7 +134,7 @@ def history(
     ax.set(xlabel="epoch", ylabel="loss", title=title)
     right.set_ylabel("dev UA (%)")
     both = [a + b for a, b in zip(ax.get_legend_handles_labels(), right.get_legend_handles_labels(), strict=True)]
-    ax.legend(*both, loc="center right")
+    ax.legend(*both, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncol=3, fontsize=9)
     return ax
 
 
@@ -237,7 +237,7 @@ def curves(table: pd.DataFrame, title: str, ylabel: str, level: float | None = N
         ax.plot(table.index, table[name], line, color=COLOURS[colour], label=name)
     ax.set(xlabel=table.index.name, ylabel=ylabel, title=title)
     ax.locator_params(axis="x", integer=pd.api.types.is_integer_dtype(table.index))
-    ax.legend(loc="center right")
+    ax.legend(loc="best")
     return ax
 
 
