@@ -5,20 +5,21 @@ ROOT ?=
 PROFILE ?= fast
 SEED ?= 0
 JOBS ?= 2
+TABLE ?= table3
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 RUN := OMP_NUM_THREADS=1 $(BIN)/python
 
-SWEEP_fast := --fold 1 --seeds 1 --out _build/results/table3-$(CORPUS).csv
-SWEEP_full := --seeds 5 --out data/results/table3-$(CORPUS).csv
+SWEEP_fast := --fold 1 --seeds 1 --out _build/results/$(TABLE)-$(CORPUS).csv
+SWEEP_full := --seeds 5 --out data/results/$(TABLE)-$(CORPUS).csv
 
 .DEFAULT_GOAL := help
 .PHONY: help book test lint format sweep duet clean
 
 help: ## List the commands
 	@awk -F ': .*## ' '/^[a-z]+: .*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
-	@echo "Variables: CORPUS=$(CORPUS) ROOT=$(ROOT) PROFILE=$(PROFILE) SEED=$(SEED) JOBS=$(JOBS)"
+	@echo "Variables: CORPUS=$(CORPUS) ROOT=$(ROOT) PROFILE=$(PROFILE) SEED=$(SEED) JOBS=$(JOBS) TABLE=$(TABLE)"
 
 book: .venv/book ## Run every chapter and compile the book to _build/html
 	@$(BIN)/python tools/build_book.py --corpus "$(CORPUS)" --root "$(ROOT)" --profile "$(PROFILE)" --seed "$(SEED)" --jobs "$(JOBS)"
@@ -38,7 +39,7 @@ format: .venv/test ## Bring code and notebooks into shape
 	$(BIN)/python tools/notebooks.py format
 
 sweep: .venv/book ## Run the experiments whose results the book prints (PROFILE=full takes hours)
-	$(RUN) -m mer_lib sweep --corpus "$(CORPUS)" $(if $(ROOT),--root "$(ROOT)") $(SWEEP_$(PROFILE))
+	$(RUN) -m mer_lib sweep --corpus "$(CORPUS)" --table "$(TABLE)" $(if $(ROOT),--root "$(ROOT)") $(SWEEP_$(PROFILE))
 
 duet: .venv/test ## Make the shipped corpora again (needs no network; a few minutes)
 	for name in duet-i:1800 duet-m:1800 duet-x:3600; do \

@@ -57,12 +57,13 @@ def _parser() -> argparse.ArgumentParser:
     for sub in (run, limits):
         sub.add_argument("--corpus", required=True)
     many.add_argument("--corpus", action="append", required=True)
-    rows = f"row of Table 3: {', '.join(experiments.VARIANTS)}"
+    rows = f"row of a table: {', '.join(experiments.VARIANTS)}"
     run.add_argument("--system", default="method")
     run.add_argument("--variant", default="A+T", help=rows)
     run.add_argument("--fold", default="1", help="number or name of the held-out session")
     run.add_argument("--seed", type=int, default=0)
-    many.add_argument("--variant", action="append", help=f"{rows}; default: all")
+    many.add_argument("--table", choices=experiments.TABLES, default="table3", help="which rows")
+    many.add_argument("--variant", action="append", help=f"{rows}; default: those of the table")
     many.add_argument("--fold", type=int, action="append", help="default: all folds")
     many.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0")
     many.add_argument("--jobs", type=int, help="processes, default one per core")
@@ -80,7 +81,7 @@ def _run(asked: argparse.Namespace) -> pd.DataFrame:
 
 
 def _sweep(asked: argparse.Namespace) -> pd.DataFrame:
-    variants = asked.variant or list(experiments.VARIANTS)
+    variants = asked.variant or experiments.TABLES[asked.table]
     runs = [
         run
         for corpus in asked.corpus

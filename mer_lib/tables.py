@@ -13,7 +13,7 @@ from mer_lib.ceilings import cells, evenly, late_rule
 from mer_lib.corpora import duet
 from mer_lib.corpora.base import EMOTIONS
 from mer_lib.corpora.duet.process import DEADPAN, Process
-from mer_lib.experiments import VARIANTS, read_results, summary
+from mer_lib.experiments import TABLES, read_results, summary
 from mer_lib.paper import reported
 from mer_lib.shipped import folder
 
@@ -66,11 +66,11 @@ def table3(results: pd.DataFrame, corpus: str) -> pd.DataFrame:
 
     Shown in chapter 11.
     """
-    runs = results[(results["corpus"] == corpus) & results["variant"].isin(VARIANTS)]
+    runs = results[(results["corpus"] == corpus) & results["variant"].isin(TABLES["table3"])]
     if runs.empty:
         held = ", ".join(sorted(set(results["corpus"]))) or "none"
         raise ValueError(f"There is no run of Table 3 on {corpus!r} among the results (corpora: {held}).")
-    variants = [variant for variant in VARIANTS if variant in set(runs["variant"])]
+    variants = [variant for variant in TABLES["table3"] if variant in set(runs["variant"])]
     _require_same_runs(runs)
     found = summary(runs, by=("variant",)).loc[variants]
     groups = {
@@ -118,7 +118,7 @@ def deck3(dataset: str) -> pd.DataFrame:
     column = rows["class"].where(rows["metric"] == "accuracy", "average")
     rows = rows.assign(variant=rows["modality"] + without, column=column)
     wide = rows.pivot_table(index="variant", columns="column", values="value", sort=False)
-    return wide.loc[list(VARIANTS), [*EMOTIONS, "average"]].rename_axis(columns=None)
+    return wide.loc[list(TABLES["table3"]), [*EMOTIONS, "average"]].rename_axis(columns=None)
 
 
 # Ceilings ----------------------------------------------------------------------------------------------------

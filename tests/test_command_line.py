@@ -118,6 +118,18 @@ def test_a_sound_that_is_broken_is_named_on_stderr(
     assert "The sound of S1-00 in S1.zip/00 is empty or not finite" in err
 
 
+def test_a_sweep_of_a_table_trains_its_rows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = []
+
+    def watched(runs: list[experiments.Run], *_: object) -> None:
+        asked.extend(runs)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(experiments, "sweep", watched)
+    assert main(["sweep", "--corpus", "tiny", "--table", "table7", "--out", str(tmp_path / "results.csv")]) == 2
+    assert [run.variant for run in asked[:6]] == list(experiments.TABLES["table7"])
+
+
 def test_a_sweep_writes_its_runs_and_prints_their_summary(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "results.csv"
     asked = [

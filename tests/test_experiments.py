@@ -14,6 +14,7 @@ from conftest import make_corpus
 from mer_lib import corpora, experiments
 from mer_lib.corpora.base import EMOTIONS, CorpusError
 from mer_lib.experiments import (
+    TABLES,
     VARIANTS,
     Run,
     execute,
@@ -70,12 +71,32 @@ def test_without_a_choice_the_grid_takes_all_folds_and_the_rows_of_table_3() -> 
 
 
 def test_the_rows_of_table_3_differ_as_their_names_say() -> None:
-    built = {variant: fit(small(variant=variant))[0].system.config for variant in VARIANTS}
+    built = {variant: fit(small(variant=variant))[0].system.config for variant in TABLES["table3"]}
     assert built["A"].modalities == ("audio",)
     assert built["T"].modalities == ("text",)
     assert built["A+T"].modalities == built["A+T (w/o L_ua)"].modalities == ("audio", "text")
     assert built["A+T"].beta > 0
     assert replace(built["A+T"], beta=0.0) == built["A+T (w/o L_ua)"]
+
+
+def test_every_row_of_every_table_is_a_variant_and_the_parts_are_all_eight() -> None:
+    assert {row for rows in TABLES.values() for row in rows} == set(VARIANTS)
+    switches = {
+        (o.get("attention", True), o.get("alpha", 1), o.get("beta", 1)) for o in (VARIANTS[r] for r in TABLES["parts"])
+    }
+    assert len(switches) == len(TABLES["parts"]) == 8
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_variant_lacks_exactly_what_its_name_says(variant: str) -> None:
+    options, name = VARIANTS[variant], variant.partition("(w/o ")[2]
+    if variant.startswith("A+T"):
+        assert (options.get("attention", True), options.get("alpha", 1) > 0) == (
+            "attention" not in name,
+            "L_sp" not in name,
+        )
+    assert (options.get("beta", 1) > 0) == ("L_ua" not in name)
+    assert options.get("encoder", "conv") == {"Bi-LSTM": "lstm", "Bi-GRU": "gru"}.get(variant.split(" ")[0], "conv")
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,14 @@ from mer_lib import tables
 from mer_lib.ceilings import ceilings
 from mer_lib.corpora.base import EMOTIONS
 from mer_lib.corpora.duet import process
-from mer_lib.experiments import VARIANTS, write_results
+from mer_lib.experiments import TABLES, write_results
 from mer_lib.metrics import mean_interval
 
 
 def runs(corpus: str = "duet-i", folds: int = 3, seeds: int = 2) -> pd.DataFrame:
     """Made-up results: a score that tells variant, fold and seed apart."""
     rows = []
-    for number, variant in enumerate(VARIANTS):
+    for number, variant in enumerate(TABLES["table3"]):
         for fold in range(1, folds + 1):
             for seed in range(seeds):
                 score = 60 + 5 * number + fold + seed / 2
@@ -33,7 +33,7 @@ def runs(corpus: str = "duet-i", folds: int = 3, seeds: int = 2) -> pd.DataFrame
 def test_table_3_has_the_mean_and_interval_over_folds_with_seeds_averaged_first() -> None:
     table = tables.table3(runs(), "duet-i")
     mean, low, high = mean_interval([71.25, 72.25, 73.25])
-    assert list(table.index) == list(VARIANTS)
+    assert list(table.index) == list(TABLES["table3"])
     for shown in (*EMOTIONS, "WA", "UA"):
         assert table.loc["A+T (w/o L_ua)", [("measured", shown), ("low", shown), ("high", shown)]].tolist() == (
             pytest.approx([mean, low, high])
