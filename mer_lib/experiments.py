@@ -22,7 +22,7 @@ from mer_lib import corpora, systems
 from mer_lib.corpora.base import Corpus
 from mer_lib.features.batches import Prepared, prepare
 from mer_lib.features.cache import cached, digest
-from mer_lib.metrics import mean_interval, scores
+from mer_lib.metrics import adjusted, mean_interval, scores
 from mer_lib.training import Trained, TrainingConfig, predict, seed_everything, train
 
 PROFILES = ("fast", "full")
@@ -135,10 +135,12 @@ def execute(run: Run) -> dict[str, Any]:
     """Train, then touch the test split once.
 
     Returns:
-        One row of results: the run, its scores in percent, parameters, seconds and versions.
+        One row of results: the run, its scores in percent, parameters, seconds and versions; then the
+        decision on every test utterance, one digit each (plain, and adjusted for the prior), and the history.
     """
     trained, data = fit(run)
-    found = scores(predict(trained.system, data.test), data.test.labels.numpy(), trained.prior)
+    logits = predict(trained.system, data.test)
+    found = scores(logits, data.test.labels.numpy(), trained.prior)
     chosen = max(trained.history, key=lambda row: row[f"dev_{run.training.choose_by}"])
     return {
         "corpus": run.corpus,
@@ -155,6 +157,9 @@ def execute(run: Run) -> dict[str, Any]:
         "training": json.dumps(asdict(run.training), sort_keys=True),
         "key": run.key(),
         "versions": f"mer_lib {mer_lib.__version__}, torch {torch.__version__}, python {platform.python_version()}",
+        "plain": "".join(map(str, logits.argmax(1))),
+        "adjusted": "".join(map(str, adjusted(logits, trained.prior).argmax(1))),
+        "history": trained.history,
     }
 
 

@@ -1,4 +1,4 @@
-"""From a waveform to frames: log-mel energies, pitch, voicing and loudness.
+"""From a waveform to frames: log-mel energies, pitch, voicing, loudness and the melody as a whole.
 
 The spectrum comes from torchaudio, the pitch from Praat (Boersma 1993) through parselmouth: a plain
 autocorrelation tracker is several semitones off on processed or noisy speech. Shown in chapter 04.
@@ -25,11 +25,12 @@ FRAME_SECONDS = HOP_SECONDS * STACK
 
 MELS = 32
 PROSODY = ("pitch", "pitch_change", "voiced", "harmonicity", "loudness", "loudness_change")
-FEATURES = tuple(f"mel{i}" for i in range(MELS)) + PROSODY
+MELODY = ("melody_low", "melody_middle", "melody_high", "melody_spread", "melody_change")
+FEATURES = tuple(f"mel{i}" for i in range(MELS)) + PROSODY + MELODY
 """Name of each column of `frames`."""
 
-_MAY_BE_NAN = np.array([name in ("pitch", "pitch_change") for name in FEATURES])
-_VERSION = "2"  # change it whenever the numbers change, so that no old cache is read
+_MAY_BE_NAN = np.array([name in ("pitch", "pitch_change", *MELODY) for name in FEATURES])
+_VERSION = "3"  # change it whenever the numbers change, so that no old cache is read
 
 
 def frames(wave: np.ndarray, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
@@ -43,7 +44,8 @@ def frames(wave: np.ndarray, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
         float32, shape (time, len(FEATURES)), one row every `FRAME_SECONDS`: log-mel energies (natural
         log of power), pitch (semitones above 100 Hz; NaN in a frame without voice), its mean absolute
         change (semitones per 10 ms), share of voiced 10 ms steps, harmonicity (strength of Praat's
-        autocorrelation, 0 to 1), loudness (dB) and its change (dB). At least one row.
+        autocorrelation, 0 to 1), loudness (dB) and its change (dB); then `melody` of the whole utterance,
+        the same in every row. At least one row.
 
     Raises:
         ValueError: If the waveform is not one-dimensional, is empty, or holds NaN or infinity.
@@ -58,7 +60,28 @@ def frames(wave: np.ndarray, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     change = np.abs(np.diff(semitones, prepend=np.nan))
     loudness_change = np.abs(np.diff(loudness, prepend=loudness[0]))
     steps = [mel, semitones, np.minimum(change, 4.0), voiced, strength, loudness, loudness_change]
-    return _stack(np.column_stack(steps)).astype(np.float32)
+    rows = _stack(np.column_stack(steps))
+    return np.column_stack([rows, np.tile(melody(semitones), (len(rows), 1))]).astype(np.float32)
+
+
+def melody(semitones: np.ndarray) -> np.ndarray:
+    """Describe the pitch of a whole utterance: how low, how high, how wide, how shaky.
+
+    A frame says what the pitch is now. Whether an utterance is spread over many semitones is a property of
+    all its frames, and statistics like these are what classical systems use (Eyben et al. 2016).
+
+    Args:
+        semitones: Pitch every 10 ms, (steps,); NaN where voiceless.
+
+    Returns:
+        (len(MELODY),): 10th, 50th and 90th percentile, standard deviation, and mean absolute change from one
+        voiced step to the next (at most 2 each), in semitones; NaN if fewer than two steps are voiced.
+    """
+    voiced = semitones[~np.isnan(semitones)]
+    if len(voiced) < 2:
+        return np.full(len(MELODY), np.nan)
+    change = np.abs(np.diff(voiced)).clip(max=2.0).mean()
+    return np.array([*np.percentile(voiced, [10, 50, 90]), voiced.std(), change])
 
 
 def _log_mel(wave: np.ndarray, sample_rate: int) -> np.ndarray:
