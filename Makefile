@@ -11,8 +11,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 RUN := OMP_NUM_THREADS=1 $(BIN)/python
 
-SWEEP_fast := --fold 1 --seeds 1 --out _build/results/$(TABLE)-$(CORPUS).csv
-SWEEP_full := --seeds 5 --out data/results/$(TABLE)-$(CORPUS).csv
+SWEEP_fast := --fold 1 --seeds 1 --out _build/results/$(CORPUS).csv
+SWEEP_full := --seeds 5 --out data/results/$(CORPUS).csv
 
 .DEFAULT_GOAL := help
 .PHONY: help book test lint format sweep duet clean

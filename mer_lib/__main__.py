@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0")
     many.add_argument("--jobs", type=int, help="processes, default one per core")
     many.add_argument("--store", type=Path, default=Path("_build/runs"), help="folder that keeps each finished run")
-    many.add_argument("--out", type=Path, required=True, help="CSV file, one row per run")
+    many.add_argument("--out", type=Path, required=True, help="CSV file, one row per run; rows are added to it")
     tables.add_argument("results", type=Path, nargs="+", help="CSV files that sweep wrote")
     return parser
 
@@ -88,7 +88,7 @@ def _sweep(asked: argparse.Namespace) -> pd.DataFrame:
         for run in experiments.grid(corpus, variants, asked.fold, range(asked.seeds), root=asked.root)
     ]
     results = experiments.sweep(runs, asked.store, asked.jobs)
-    experiments.write_results(results, asked.out)
+    experiments.keep_results(results, asked.out)
     return _flat(experiments.summary(results))
 
 

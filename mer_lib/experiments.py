@@ -19,13 +19,16 @@ from tqdm import tqdm
 
 import mer_lib
 from mer_lib import corpora, systems
-from mer_lib.corpora.base import Corpus
+from mer_lib.corpora.base import EMOTIONS, Corpus
 from mer_lib.features.batches import Prepared, prepare
 from mer_lib.features.cache import cached, digest
 from mer_lib.metrics import adjusted, mean_interval, scores
 from mer_lib.training import Trained, TrainingConfig, predict, seed_everything, train
 
 PROFILES = ("fast", "full")
+
+RUN = ["corpus", "variant", "fold", "seed"]
+"""Columns that name a run within the record."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "A": {"modalities": ("audio",)},
@@ -136,7 +139,8 @@ def execute(run: Run) -> dict[str, Any]:
 
     Returns:
         One row of results: the run, its scores in percent, parameters, seconds and versions; then the
-        decision on every test utterance, one digit each (plain, and adjusted for the prior), and the history.
+        decision on every test utterance, one digit each (plain, and adjusted for the prior; see `decisions`),
+        and the training's history (see `histories`).
     """
     trained, data = fit(run)
     logits = predict(trained.system, data.test)
@@ -159,7 +163,7 @@ def execute(run: Run) -> dict[str, Any]:
         "versions": f"mer_lib {mer_lib.__version__}, torch {torch.__version__}, python {platform.python_version()}",
         "plain": "".join(map(str, logits.argmax(1))),
         "adjusted": "".join(map(str, adjusted(logits, trained.prior).argmax(1))),
-        "history": trained.history,
+        "history": json.dumps({name: [round(row[name], 4) for row in trained.history] for name in chosen}),
     }
 
 
@@ -231,16 +235,18 @@ def _execute_and_keep(run: Run, store: Path) -> None:
     os.replace(unfinished, target)
 
 
-def write_results(results: pd.DataFrame, path: Path) -> None:
-    """Write one row per run as CSV, whole or not at all."""
+def keep_results(results: pd.DataFrame, path: Path) -> None:
+    """Add runs to a CSV file of one row per run, whole or not at all; a run that was there is replaced."""
+    together = pd.concat([read_results(path), results]) if path.is_file() else results
+    together = together.drop_duplicates(RUN, keep="last")
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".tmp")
-    results.to_csv(unfinished, index=False, float_format="%.4f")
+    together.to_csv(unfinished, index=False, float_format="%.4f")
     os.replace(unfinished, path)
 
 
 def read_results(path: Path) -> pd.DataFrame:
-    """Read what `write_results` wrote.
+    """Read what `keep_results` wrote.
 
     Raises:
         ValueError: If the file is not there or holds no runs.
@@ -248,15 +254,61 @@ def read_results(path: Path) -> pd.DataFrame:
     if not Path(path).is_file():
         raise ValueError(f"There are no results at {path}. Make them with `make sweep`.")
     try:
-        results = pd.read_csv(path)
+        results = pd.read_csv(path, dtype={"plain": str, "adjusted": str})
     except ValueError as error:
         raise ValueError(f"{path} is not a table of runs: {error}. Make it again with `make sweep`.") from error
-    missing = {"corpus", "variant", "fold", "seed", "wa", "ua"} - set(results)
+    missing = {*RUN, "wa", "ua"} - set(results)
     if missing or results.empty:
         raise ValueError(
             f"{path} is not a table of runs: it lacks {sorted(missing) or 'rows'}. Make it again with `make sweep`."
         )
     return results
+
+
+def decisions(results: pd.DataFrame, root: str | None = None) -> pd.DataFrame:
+    """Spread the kept decisions of runs, one row per run and test utterance.
+
+    Args:
+        results: One row per run, as `execute` returns.
+        root: Folder of a licensed corpus.
+
+    Returns:
+        The columns of `RUN`, then `id`, `emotion` (the label), and what the system said: `plain` (for WA) and
+        `adjusted` for the prior (for UA and the recalls).
+
+    Raises:
+        ValueError: If a run has another number of test utterances than the corpus.
+    """
+    tables = []
+    for run in results.to_dict("records"):
+        corpus = _corpus(run["corpus"], root)
+        ids = corpus.fold(run["fold"]).test
+        if len(run["plain"]) != len(ids):
+            raise ValueError(
+                f"{run['variant']} on {run['corpus']}, fold {run['fold']}, has {len(run['plain'])} decisions for"
+                f" {len(ids)} test utterances: it was made on other data. Make it again with `make sweep`."
+            )
+        said = {how: [EMOTIONS[int(digit)] for digit in run[how]] for how in ("plain", "adjusted")}
+        columns = {name: run[name] for name in RUN}
+        tables.append(pd.DataFrame({**columns, "id": ids, "emotion": corpus.table.loc[ids, "emotion"].array, **said}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def histories(results: pd.DataFrame) -> pd.DataFrame:
+    """Spread the kept histories of runs, one row per run and epoch.
+
+    Args:
+        results: One row per run, as `execute` returns.
+
+    Returns:
+        The columns of `RUN`, then `epoch`, the mean of each named loss (weighted, as it was trained on; NaN
+        where a run has no such loss), and `dev_wa`, `dev_ua` and `dev_f1`.
+    """
+    tables = [
+        pd.DataFrame({**{name: run[name] for name in RUN}, **json.loads(run["history"])})
+        for run in results.to_dict("records")
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
 def summary(results: pd.DataFrame, by: Sequence[str] = ("corpus", "variant")) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from mer_lib.ceilings import cells, evenly, late_rule
 from mer_lib.corpora import duet
 from mer_lib.corpora.base import EMOTIONS
 from mer_lib.corpora.duet.process import DEADPAN, Process
-from mer_lib.experiments import TABLES, read_results, summary
+from mer_lib.experiments import RUN, TABLES, read_results, summary
 from mer_lib.paper import reported
 from mer_lib.shipped import folder
 
@@ -34,18 +34,18 @@ HEADINGS = {
 """Groups of columns that a page shows side by side."""
 
 
-def recorded(name: str = "table3") -> pd.DataFrame:
-    """Read the runs that are kept in `data/results`: all files whose name begins with `name`.
+def recorded() -> pd.DataFrame:
+    """Read the runs that are kept in `data/results`, one file per corpus.
 
     Returns:
         One row per run, as `experiments.execute` returns; without rows if nothing is kept.
     """
     try:
-        files = sorted(folder("results").glob(f"{name}*.csv"))
+        files = sorted(folder("results").glob("*.csv"))
     except FileNotFoundError:
         files = []
     runs = [read_results(path) for path in files]
-    return pd.concat(runs, ignore_index=True) if runs else pd.DataFrame(columns=["corpus", "variant", "fold", "seed"])
+    return pd.concat(runs, ignore_index=True) if runs else pd.DataFrame(columns=RUN)
 
 
 def table3(results: pd.DataFrame, corpus: str) -> pd.DataFrame:

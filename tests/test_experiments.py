@@ -17,14 +17,16 @@ from mer_lib.experiments import (
     TABLES,
     VARIANTS,
     Run,
+    decisions,
     execute,
     fit,
     grid,
+    histories,
+    keep_results,
     read_results,
     summary,
     sweep,
     trained,
-    write_results,
 )  # fmt: skip
 from mer_lib.metrics import scores
 from mer_lib.training import TrainingConfig, predict
@@ -244,17 +246,57 @@ def test_a_single_fold_has_a_mean_and_no_interval() -> None:
 
 def test_results_come_back_from_the_file_as_they_went(tmp_path: Path) -> None:
     path = tmp_path / "new" / "results.csv"
-    write_results(results(), path)
+    keep_results(results(), path)
     pd.testing.assert_frame_equal(read_results(path), results(), check_dtype=False)
     assert [file.name for file in path.parent.iterdir()] == ["results.csv"]
 
 
 def test_the_texts_of_a_real_row_survive_the_file(tmp_path: Path) -> None:
     row = pd.DataFrame([execute(small())])
-    write_results(row, tmp_path / "results.csv")
+    keep_results(row, tmp_path / "results.csv")
     found = read_results(tmp_path / "results.csv")
     pd.testing.assert_frame_equal(found, row, check_exact=False, atol=1e-4)
     assert json.loads(found["options"][0])["dim"] == 8
+
+
+def test_new_runs_join_the_file_and_replace_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    keep_results(results(), path)
+    better = results().query("variant == 'A' and fold == 1").assign(wa=99.0)
+    keep_results(pd.concat([better, better.assign(variant="A+T")]), path)
+    found = read_results(path).set_index(["variant", "fold", "seed"])["wa"]
+    assert len(found) == len(results()) + len(better)
+    assert found["A"][1].tolist() == [99, 99]
+    assert found["A+T"][1].tolist() == [99, 99]
+    assert found["A"][2].tolist() == [70, 70]
+    assert set(found["T"]) == {90}
+
+
+def test_kept_decisions_give_back_the_scores_of_their_run(tmp_path: Path) -> None:
+    keep_results(pd.DataFrame([execute(small()), execute(small(fold=2, variant="T"))]), tmp_path / "results.csv")
+    record = read_results(tmp_path / "results.csv")
+    said = decisions(record)
+    for run in record.to_dict("records"):
+        mine = said[(said["fold"] == run["fold"]) & (said["variant"] == run["variant"])]
+        assert 100 * (mine["plain"] == mine["emotion"]).mean() == pytest.approx(run["wa"], abs=1e-3)
+        recalls = (mine["adjusted"] == mine["emotion"]).groupby(mine["emotion"]).mean()
+        assert 100 * recalls.mean() == pytest.approx(run["ua"], abs=1e-3)
+        assert 100 * recalls["sad"] == pytest.approx(run["sad"], abs=1e-3)
+
+
+def test_decisions_on_other_data_are_refused() -> None:
+    run = execute(small())
+    with pytest.raises(ValueError, match=r"A\+T on tiny, fold 1, has 2 decisions for \d+ test utterances"):
+        decisions(pd.DataFrame([run | {"plain": "01"}]))
+
+
+def test_kept_histories_are_those_of_the_training(tmp_path: Path) -> None:
+    keep_results(pd.DataFrame([execute(small()), execute(small(variant="T"))]), tmp_path / "results.csv")
+    found = histories(read_results(tmp_path / "results.csv"))
+    mine = found[found["variant"] == "A+T"].reset_index(drop=True)
+    expected = pd.DataFrame(fit(small())[0].history)
+    pd.testing.assert_frame_equal(mine[list(expected)], expected, atol=1e-4, rtol=0)
+    assert found.loc[found["variant"] == "T", "similarity"].isna().all()
 
 
 def test_results_that_are_not_there_say_how_to_make_them(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from mer_lib.features import (
     prepare,
     word_vectors,
 )
-from mer_lib.features.audio import corpus_frames
+from mer_lib.features.audio import MELODY, corpus_frames, melody
 from mer_lib.features.batches import Prepared, fold_vectors
 from mer_lib.features.cache import cached
 from mer_lib.features.text import WordVectors, ppmi
@@ -61,7 +61,7 @@ def test_only_pitch_may_be_nan() -> None:
     ):
         table = frames(wave)
         unknown = {name for name in FEATURES if not np.isfinite(column(table, name)).all()}
-        assert unknown <= {"pitch", "pitch_change"}
+        assert unknown <= {"pitch", "pitch_change", *MELODY}
 
 
 @pytest.mark.parametrize(("hertz", "semitones"), [(100, 0), (200, 12), (300, 12 * np.log2(3)), (400, 24)])
@@ -79,6 +79,26 @@ def test_a_rising_voice_has_rising_pitch_and_a_larger_pitch_change() -> None:
     table = frames(glide)
     assert (np.diff(column(table, "pitch")[1:-1]) > 0.5).all()
     assert middle(table, "pitch_change") == pytest.approx(12 * 0.01, abs=0.03)  # semitones in 10 ms
+
+
+def test_the_melody_of_a_glide_spans_its_octave_and_is_the_same_in_every_frame() -> None:
+    time = np.arange(4 * RATE) / RATE
+    phase = 2 * np.pi * np.cumsum(100 * 2 ** (time / 4)) / RATE  # from 100 to 200 Hz: 0 to 12 semitones, evenly
+    table = frames(sum(np.cos(k * phase) / k for k in range(1, 10)).astype(np.float32) * 0.1)
+    expected = {"low": 1.2, "middle": 6, "high": 10.8, "spread": 12 / np.sqrt(12), "change": 0.03}
+    for name, value in expected.items():
+        row = column(table, f"melody_{name}")
+        assert (row == row[0]).all()
+        assert row[0] == pytest.approx(value, rel=0.1)
+
+
+def test_the_melody_looks_past_voiceless_steps_and_is_unknown_without_two_voiced_ones() -> None:
+    toy = np.array([np.nan, 0.0, np.nan, 1.0, 3.0, 13.0, np.nan])
+    low, middle, high, spread, change = melody(toy)
+    assert (low, middle, high) == pytest.approx((0.3, 2, 10))  # 10% of the way from 0 to 13 by rank, and so on
+    assert spread == pytest.approx(np.std([0, 1, 3, 13]))
+    assert change == pytest.approx((1 + 2 + 2) / 3)  # the leap of 10 counts as 2
+    assert np.isnan(melody(np.array([np.nan, 5.0]))).all()
 
 
 @pytest.mark.parametrize("gain", [2.0, 0.5, 10.0])
@@ -179,7 +199,7 @@ def test_unknown_pitch_becomes_the_mean_and_does_not_move_it() -> None:
 
 def test_a_speaker_without_any_voiced_frame_is_normalised_too() -> None:
     table = np.random.default_rng(0).normal(size=(4, len(FEATURES)))
-    table[:, [FEATURES.index("pitch"), FEATURES.index("pitch_change")]] = np.nan
+    table[:, [FEATURES.index(name) for name in ("pitch", "pitch_change", *MELODY)]] = np.nan
     assert np.isfinite(normalise({"u": table}, {"u": "a"})["u"]).all()
 
 

@@ -11,7 +11,7 @@ from mer_lib import tables
 from mer_lib.ceilings import ceilings
 from mer_lib.corpora.base import EMOTIONS
 from mer_lib.corpora.duet import process
-from mer_lib.experiments import TABLES, write_results
+from mer_lib.experiments import TABLES, keep_results
 from mer_lib.metrics import mean_interval
 
 
@@ -153,14 +153,13 @@ def test_a_record_of_other_settings_or_with_too_few_seeds_is_refused() -> None:
         tables.agreement(record.head(1), record[record["seed"] < 2])
 
 
-def test_all_files_of_a_table_are_read_and_none_is_an_empty_record(
+def test_the_files_of_all_corpora_are_read_and_none_is_an_empty_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tables, "folder", lambda name: tmp_path)
     assert tables.recorded().empty
     for corpus in ("duet-i", "duet-m"):
-        write_results(runs(corpus), tmp_path / f"table3-{corpus}.csv")
-    write_results(runs("duet-x"), tmp_path / "table6.csv")
+        keep_results(runs(corpus), tmp_path / f"{corpus}.csv")
     assert set(tables.recorded()["corpus"]) == {"duet-i", "duet-m"}
 
 
