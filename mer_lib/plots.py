@@ -638,13 +638,15 @@ def clouds(points: dict[str, dict[str, np.ndarray]], labels: np.ndarray, title: 
     """Draw the vectors of the two modalities in the plane, a panel per condition, all on one scale.
 
     Args:
-        points: Panel to modality to (utterances, 2).
+        points: Panel to modality to (utterances, 2); at most four, which make a square; fewer make a row.
         labels: (utterances,), index into `EMOTIONS`; a letter in a box marks the mean of each emotion.
         title: What to see.
     """
-    size = (3.2 * len(points) + 0.4, 3.9)
-    figure, panels = plt.subplots(1, len(points), figsize=size, sharex=True, sharey=True, squeeze=False)
-    for ax, (name, modalities) in zip(panels[0], points.items(), strict=True):
+    columns = len(points) if len(points) < 4 else 2
+    rows = -(-len(points) // columns)
+    size = (3.6 * columns + 0.4, 2.9 * rows + 1)
+    figure, panels = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
+    for ax, (name, modalities) in zip(panels.flat, points.items(), strict=True):
         for (modality, cloud), marker in zip(modalities.items(), "os", strict=True):
             look = {"s": 12, "alpha": 0.45, "linewidths": 0, "color": COLOURS[modality], "marker": marker}
             ax.scatter(*cloud.T, **look, label=modality)
@@ -654,9 +656,9 @@ def clouds(points: dict[str, dict[str, np.ndarray]], labels: np.ndarray, title: 
                     box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": COLOURS[modality]}
                     place = cloud[labels == number].mean(0)
                     ax.text(*place, emotion[0].upper(), ha="center", va="center", fontsize=9, bbox=box)
-        ax.set(xlabel="first direction", aspect="equal")
+        ax.set(xlabel="first direction", ylabel="second direction", aspect="equal")
         ax.set_title(name, fontweight="normal")
-    panels[0, 0].set_ylabel("second direction")
+        ax.label_outer()
     handles = panels[0, 0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncol=2, markerscale=2)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize="medium")
