@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0")
     many.add_argument("--jobs", type=int, help="processes, default one per core")
     many.add_argument("--store", type=Path, default=Path("_build/runs"), help="folder that keeps each finished run")
-    many.add_argument("--out", type=Path, required=True, help="CSV file, one row per run; rows are added to it")
+    many.add_argument("--out", type=Path, required=True, help="CSV file, one row per run; what it holds is not trained again")
     tables.add_argument("results", type=Path, nargs="+", help="CSV files that sweep wrote")
     return parser
 
@@ -87,9 +87,12 @@ def _sweep(asked: argparse.Namespace) -> pd.DataFrame:
         for corpus in asked.corpus
         for run in experiments.grid(corpus, variants, asked.fold, range(asked.seeds), root=asked.root)
     ]
-    results = experiments.sweep(runs, asked.store, asked.jobs)
-    experiments.keep_results(results, asked.out)
-    return _flat(experiments.summary(results))
+    known = set(experiments.read_results(asked.out)["key"]) if asked.out.is_file() else set()
+    new = [run for run in runs if run.key() not in known]
+    if new:
+        experiments.keep_results(experiments.sweep(new, asked.store, asked.jobs), asked.out)
+    results = experiments.read_results(asked.out)
+    return _flat(experiments.summary(results[results["key"].isin([run.key() for run in runs])]))
 
 
 def _ceilings(asked: argparse.Namespace) -> pd.DataFrame:

@@ -130,6 +130,21 @@ def test_a_sweep_of_a_table_trains_its_rows(monkeypatch: pytest.MonkeyPatch, tmp
     assert [run.variant for run in asked[:6]] == list(experiments.TABLES["table7"])
 
 
+def test_what_the_record_holds_is_not_trained_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = ["sweep", "--corpus", "tiny", "--fold", "1", "--seeds", "1", "--out", str(tmp_path / "results.csv")]
+    assert main([*asked, "--variant", "T", "--store", str(tmp_path / "first"), "--json"]) == 0
+    first = strict(capsys.readouterr().out)
+    trained = []
+    execute = experiments.execute
+    monkeypatch.setattr(experiments, "execute", lambda run: trained.append(run.variant) or execute(run))
+    more = [*asked, "--variant", "T", "--variant", "A", "--store", str(tmp_path / "second"), "--jobs", "1", "--json"]
+    assert main(more) == 0
+    assert trained == ["A"]
+    assert strict(capsys.readouterr().out)[0] == pytest.approx(first[0], nan_ok=True)
+
+
 def test_a_sweep_writes_its_runs_and_prints_their_summary(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "results.csv"
     asked = [
