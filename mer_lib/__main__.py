@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0")
     many.add_argument("--jobs", type=int, help="processes, default one per core")
     many.add_argument("--store", type=Path, default=Path("_build/runs"), help="folder that keeps each finished run")
-    many.add_argument("--out", type=Path, required=True, help="CSV file, one row per run; what it holds is not trained again")
+    many.add_argument("--out", type=Path, required=True, help="CSV file, one row per run; runs it holds are left out")
     tables.add_argument("results", type=Path, nargs="+", help="CSV files that sweep wrote")
     return parser
 
