@@ -917,3 +917,56 @@ def differences(
     ax.set(xlabel=xlabel, title=title)
     ax.grid(axis="y", visible=False)
     return ax
+
+
+def attainable(tables: dict[str, pd.DataFrame], marks: dict[str, int], title: str) -> Figure:
+    """Draw which test-set sizes make printed percentages whole counts, one panel per class, one line per row.
+
+    Args:
+        tables: Class to (sizes, rows of the table), True where it does, as `audit.fits` returns.
+        marks: Class to a size to point at; none for a class that is not named.
+        title: What to see.
+    """
+    size = (8.2, 0.8 + sum(0.55 + 0.26 * len(table.columns) for table in tables.values()))
+    figure, panels = plt.subplots(len(tables), 1, sharex=True, figsize=size, squeeze=False)
+    for ax, (name, table) in zip(panels[:, 0], tables.items(), strict=True):
+        if name in marks:
+            ax.axvline(marks[name], color=COLOURS.get(name, COLOURS["deadpan"]), linewidth=3, alpha=0.6)
+            place = {"ha": "center", "va": "bottom", "transform": ax.get_xaxis_transform()}
+            ax.text(marks[name], 1.01, str(marks[name]), fontsize=9, **place)
+        for row, column in enumerate(table):
+            ax.vlines(table.index[table[column]], row - 0.36, row + 0.36, color="black", linewidth=1)
+        ax.set(yticks=range(len(table.columns)), ylim=(len(table.columns) - 0.5, -0.5), xlim=(0, table.index[-1]))
+        ax.set_yticklabels(table.columns, fontsize=9)
+        ax.set_ylabel(name)
+        ax.grid(False)
+    panels[-1, 0].set_xlabel("number of test utterances of the class")
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize="medium")
+    return figure
+
+
+def gaps(table: pd.DataFrame, title: str, ax: Axes | None = None) -> Axes:
+    """Draw differences between systems, each with the interval for what the errors may have in common.
+
+    Args:
+        table: One row per comparison; columns `gap` and, for "best", "unpaired" and "worst", `best_low`, `best_high`
+            ..., in points, as `audit.difference` returns them; a pair of NaN is not drawn.
+        title: What to see.
+        ax: Where to draw; by default a new figure.
+    """
+    ax = ax or plt.subplots(figsize=(8.2, 0.36 * len(table) + 1.9))[1]
+    rows = np.arange(len(table))
+    looks = {
+        "worst": ("errors as far apart as can be", "#BBBBBB", 2),
+        "unpaired": ("errors independent, or two test sets", COLOURS["deadpan"], 5),
+        "best": ("errors as shared as can be", COLOURS["sad"], 9),
+    }
+    for overlap, (label, colour, width) in looks.items():
+        ax.hlines(rows, table[f"{overlap}_low"], table[f"{overlap}_high"], colors=colour, linewidth=width, label=label)
+    ax.plot(table["gap"], rows, "D", color="white", markeredgecolor="black", markersize=5, label="as printed")
+    ax.axvline(0, color="black", linewidth=1)
+    ax.set(yticks=rows, ylim=(len(table) - 0.5, -0.5), xlabel="difference (points), 95% intervals", title=title)
+    ax.set_yticklabels(table.index, fontsize=9)
+    ax.grid(axis="y", visible=False)
+    ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=2, fontsize=9)
+    return ax

@@ -490,3 +490,31 @@ def test_differences_stand_around_zero_in_front_of_what_was_predicted() -> None:
     assert [label.get_text() for label in ax.get_yticklabels()] == ["focus", "irony"]
     assert [segment[:, 0].tolist() for segment in ax.collections[0].get_segments()] == [[1, 5], [-1.5, 0.5]]
     assert not plots.differences(table, "Nothing was predicted").patches
+
+
+def test_attainable_sizes_stand_in_a_panel_per_class_with_a_line_per_row_and_a_mark() -> None:
+    n = pd.Index(range(1, 22), name="n")
+    sevenths = pd.DataFrame({"ours": n % 7 == 0, "theirs": n % 3 == 0}, index=n)
+    figure = drawn(plots.attainable({"happy": sevenths, "calm": sevenths}, {"happy": 21}, "They meet at 21"))
+    happy, calm = figure.axes
+    assert [ax.get_ylabel() for ax in figure.axes] == ["happy", "calm"]
+    assert [t.get_text() for t in happy.get_yticklabels()] == ["ours", "theirs"]
+    ticks = [[segment[0][0] for segment in c.get_segments()] for c in happy.collections]
+    assert ticks == [[7, 14, 21], [3, 6, 9, 12, 15, 18, 21]]
+    assert happy.lines[0].get_xdata() == [21, 21]
+    assert [t.get_text() for t in happy.texts] == ["21"]
+    assert not calm.lines
+
+
+def test_gaps_have_an_interval_per_overlap_and_leave_out_what_is_not_known() -> None:
+    known = {"gap": 2.0, "best_low": 1.5, "best_high": 2.5, "unpaired_low": 0.0, "unpaired_high": 4.0}
+    rows = {"ours, theirs": {**known, "worst_low": -1.0, "worst_high": 5.0}, "another paper": dict(known)}
+    table = pd.DataFrame(rows).T
+    table.loc["another paper", ["best_low", "best_high"]] = np.nan
+    ax = plots.gaps(table, "Two points are not always two points")
+    drawn(ax.figure)
+    spans = [[tuple(s[:, 0]) for s in c.get_segments() if s.size] for c in ax.collections]
+    assert spans == [[(-1, 5)], [(0, 4), (0, 4)], [(1.5, 2.5)]]
+    assert ax.lines[0].get_xdata().tolist() == [2, 2]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["ours, theirs", "another paper"]
+    assert len(ax.figure.legends[0].get_texts()) == 4
