@@ -23,6 +23,7 @@ from mer_lib.corpora.base import EMOTIONS
 from mer_lib.corpora.duet.process import TURNS, Process, generator
 
 CHANNELS = ("audio", "text", "both")
+GOALS = ("accuracy", "mean_recall")
 CLASS_PAIRS = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 TINY = 1e-12
 
@@ -110,22 +111,29 @@ def ceilings(process: Process, table: pd.DataFrame | None = None, dialogues: int
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
 
 
-def bayes_confusion(process: Process, channel: str) -> np.ndarray:
-    """Confusion of the rule that is best in accuracy when `channel` is seen.
+def bayes_confusion(process: Process, channel: str, goal: str = "accuracy") -> np.ndarray:
+    """Confusion of the best rule there is when `channel` is seen: no one confuses less on the whole.
 
     Args:
         process: The planted process.
         channel: "audio", "text" or "both".
+        goal: What the rule is best in, "accuracy" or "mean_recall".
 
     Returns:
         (4, 4), row = emotion, column = answer; rows sum to 1.
 
     Raises:
-        ValueError: If the channel is unknown.
+        ValueError: If the channel or the goal is unknown.
+
+    Shown in chapter 14.
     """
     if channel not in CHANNELS:
         raise ValueError(f"There is no channel {channel!r}; choose one of {', '.join(CHANNELS)}.")
-    joint, (rule, _) = _rules(process)[channel]
+    if goal not in GOALS:
+        raise ValueError(f"There is no goal {goal!r}; choose one of {', '.join(GOALS)}.")
+    seen = cells(process)
+    joint = seen.p if channel == "both" else _sum_by(getattr(seen, channel), seen.p)
+    rule = best_class(joint if goal == "accuracy" else evenly(joint))
     return _confusion(joint, rule) / joint.sum(0)[:, None]
 
 

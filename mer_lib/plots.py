@@ -7,6 +7,7 @@ colours say. Figures keep a white ground of their own, so they read the same in 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,7 +16,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from mer_lib.corpora.base import EMOTIONS
 from mer_lib.features import FEATURES, FRAME_SECONDS, STEP_SECONDS, frames
@@ -25,6 +26,8 @@ COLOURS = {
     "audio": "#009E73", "text": "#CC79A7", "both": "#000000", "deadpan": "#56B4E9",
 }  # fmt: skip
 MARKERS = {"A": "o", "T": "s", "A+T (w/o L_ua)": "^", "A+T": "D"}
+MAP_MARKERS = {emotion: rf"$\mathsf{{{emotion[0].upper()}}}$" for emotion in EMOTIONS} | {"audio": "o", "text": "x"}
+"""How the points of a map are drawn: each emotion as its letter."""
 
 
 def use_style() -> None:
@@ -88,6 +91,48 @@ def confusion(matrix: np.ndarray, title: str, ax: Axes | None = None) -> Axes:
     )  # fmt: skip
     ax.set(xlabel="decided", ylabel="true", title=title)
     return ax
+
+
+def confusions(
+    matrices: dict[str, np.ndarray],
+    title: str,
+    gap: np.ndarray | None = None,
+    half: np.ndarray | None = None,
+    name: str = "difference",
+) -> Figure:
+    """Draw confusion matrices side by side, in percent, and in a last panel how far two of them are apart.
+
+    Args:
+        matrices: Name to (4, 4), shares; a name may have a second line.
+        title: What to see.
+        gap: (4, 4), the difference; without it there is no last panel.
+        half: (4, 4), half of the width of the interval of each difference, NaN where it is not known. A frame marks
+            the differences whose interval excludes 0.
+        name: What the last panel shows.
+    """
+    count = len(matrices) + (gap is not None)
+    figure, panels = plt.subplots(1, count, figsize=(3.1 * count + 0.5, 4.3), sharey=True, squeeze=False)
+    for ax, (panel, matrix) in zip(panels[0], matrices.items(), strict=False):
+        confusion(matrix, panel, ax)
+    if gap is not None:
+        half = np.full(gap.shape, np.nan) if half is None else half
+        points = [(f"{100 * g:+.0f}", f"\n±{100 * h:.0f}") for g, h in zip(gap.flat, half.flat, strict=True)]
+        text = [value + (end if np.isfinite(h) else "") for (value, end), h in zip(points, half.flat, strict=True)]
+        look = {"cmap": "PuOr_r", "vmin": -20, "vmax": 20, "square": True, "cbar": False}
+        look |= {"xticklabels": EMOTIONS, "yticklabels": EMOTIONS}
+        written = {"annot": np.reshape(text, gap.shape), "fmt": "", "annot_kws": {"size": 10}}
+        ax = sns.heatmap(100 * gap, ax=panels[0, -1], **look, **written)
+        ax.set(xlabel="decided", title=name)
+        for row, column in zip(*np.nonzero(np.abs(gap) > half), strict=True):
+            frame = Rectangle((column + 0.06, row + 0.06), 0.88, 0.88, fill=False, edgecolor="black", linewidth=2)
+            ax.add_patch(frame)
+    for ax in panels[0]:
+        ax.set_title(ax.get_title(loc="left"), fontweight="normal")
+        ax.tick_params(axis="x", labelsize=10)
+        ax.tick_params(axis="y", rotation=0)
+        ax.label_outer()
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize="medium")
+    return figure
 
 
 def intervals(
@@ -665,6 +710,53 @@ def clouds(points: dict[str, dict[str, np.ndarray]], labels: np.ndarray, title: 
     return figure
 
 
+def maps(
+    points: dict[str, np.ndarray],
+    groups: dict[str, np.ndarray],
+    title: str,
+    notes: dict[str, str] | None = None,
+    columns: int = 3,
+) -> Figure:
+    """Draw maps of points, a panel each, without scales: the axes of a t-SNE map mean nothing.
+
+    Args:
+        points: Panel to (points, 2).
+        groups: Panel to the group of each point, (points,): an emotion (drawn as its letter), a modality, or any other
+            name. Each group has a colour and a marker of its own; the group "" is drawn as dots and has no legend.
+        title: What to see.
+        notes: Panel to what is written below it: the number beside the picture.
+        columns: Panels in a row.
+    """
+    columns = min(columns, len(points))
+    rows = -(-len(points) // columns)
+    lines = max((note.count("\n") + 1 for note in (notes or {}).values()), default=0)
+    size = (3.1 * columns + 0.2, (2.9 + 0.22 * lines) * rows + 0.6)
+    figure, panels = plt.subplots(rows, columns, figsize=size, squeeze=False)
+    others = list(dict.fromkeys(str(name) for group in groups.values() for name in group if name))
+    others = [name for name in others if name not in MAP_MARKERS]
+    looks = {name: (COLOURS[name], marker) for name, marker in MAP_MARKERS.items()}
+    looks |= dict(zip(others, zip(("#0072B2", "#D55E00", "#009E73", "#E69F00"), "s+^D", strict=True), strict=False))
+    legend = {}
+    for ax, (panel, place) in zip(panels.flat, points.items(), strict=False):
+        for name in dict.fromkeys(groups[panel]):
+            colour, marker = looks[str(name)] if name else ("black", ".")
+            here = groups[panel] == name
+            look = {"color": colour, "marker": marker, "s": 40, "linewidths": 1 if marker in "x+" else 0.4}
+            legend[name] = ax.scatter(*place[here].T, **look)
+        ax.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
+        ax.set_title(panel, fontweight="normal", fontsize=11)
+        ax.set_xlabel((notes or {}).get(panel, ""), fontsize=9.5)
+        for side in ax.spines.values():
+            side.set_visible(True)
+    for ax in panels.flat[len(points) :]:
+        ax.axis("off")
+    names = [name for name in [*MAP_MARKERS, *others] if name in legend]
+    if names:
+        figure.legend([legend[n] for n in names], names, loc="outside lower center", ncols=len(names), markerscale=1.3)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize="medium")
+    return figure
+
+
 def word_map(points: np.ndarray, words: list[str], groups: list[str], title: str, ax: Axes | None = None) -> Axes:
     """Draw words as points in a plane; words that share a point share a label.
 
@@ -730,4 +822,98 @@ def words_in_time(
         ax.text((start + end) / 2, 1.12, word, ha="center", va="bottom", rotation=40, fontsize=9)
     ax.set(xlabel="seconds", yticks=[], ylim=(-1.05, 2.1), xlim=(0, seconds[-1]), title=title)
     ax.grid(False)
+    return ax
+
+
+def trends(table: pd.DataFrame, title: str, sharey: bool | str = "row") -> Figure:
+    """Draw curves over the epochs, thin for each run and thick for the median of each group, all above a line at 0.
+
+    Runs end at different epochs. A median is drawn up to the last epoch that every run of its group has reached:
+    beyond it, it would move because runs leave.
+
+    Args:
+        table: One row per run and epoch: columns `epoch`, `value`, `group` (at most four), `run`, and `row` and
+            `column`, the names of the panel.
+        title: What to see.
+        sharey: Which panels share a vertical axis, as in `plt.subplots`.
+    """
+    rows, columns, groups = (list(dict.fromkeys(table[name])) for name in ("row", "column", "group"))
+    size = (max(7.5, 3.3 * len(columns) + 0.6), 2.5 * len(rows) + 1.2)
+    figure, panels = plt.subplots(len(rows), len(columns), sharex=True, sharey=sharey, squeeze=False, figsize=size)
+    looks = dict(zip(groups, zip(("both", "audio", "text", "sad"), ("-", "--", ":", "-."), strict=True), strict=False))
+    for ax, (row, column) in zip(panels.flat, product(rows, columns), strict=True):
+        ax.axhline(0, color="black", linewidth=1)
+        for group, runs in table[(table["row"] == row) & (table["column"] == column)].groupby("group", sort=False):
+            colour, line = looks[group]
+            wide = runs.pivot_table(index="epoch", columns="run", values="value")
+            ax.plot(wide.index, wide, "-", color=COLOURS[colour], linewidth=0.7, alpha=0.35)
+            middle = wide.dropna().median(axis=1)
+            ax.plot(middle.index, middle, line, color=COLOURS[colour], linewidth=3, label=group)
+        ax.set(xlabel="epoch" if row == rows[-1] else "", ylabel=row if column == columns[0] else "")
+        ax.set_title(column if row == rows[0] else "", fontweight="normal")
+        ax.locator_params(axis="x", integer=True)
+    lines = {line.get_label(): line for ax in panels.flat for line in ax.get_legend_handles_labels()[0]}
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=min(len(lines), 3))
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize="medium")
+    return figure
+
+
+def cube(scores: dict[tuple[bool, ...], float], parts: tuple[str, ...], title: str, ax: Axes | None = None) -> Axes:
+    """Draw the scores of all combinations of three parts at the corners of a cube, with what each edge adds.
+
+    Args:
+        scores: Whether each of the three parts is there, to the score. A corner that is not given gets a "?".
+        parts: Names of the parts: the first goes to the right, the second to the back, the third up.
+        title: What to see.
+        ax: Where to draw; by default a new figure.
+    """
+    ax = ax or plt.subplots(figsize=(7.5, 4.6))[1]
+    steps = np.array([[1.0, 0.0], [0.55, 0.32], [0.0, 0.8]])
+    corners, white = list(product((False, True), repeat=3)), {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+    edges = [(c, (*c[:n], True, *c[n + 1 :])) for c in corners for n in range(3) if not c[n]]
+    for start, end in edges:
+        known, ends = start in scores and end in scores, np.array([start, end]) @ steps
+        ax.plot(*ends.T, "-" if known else ":", color="black" if known else "#BBBBBB", linewidth=1.5, zorder=1)
+        if known:
+            gain = f"{scores[end] - scores[start]:+.1f}"
+            ax.text(*([0.67, 0.33] @ ends), gain, ha="center", va="center", fontsize=9, bbox=white)
+    for corner in corners:
+        there = [part for part, has in zip(parts, corner, strict=True) if has]
+        text = f"{scores[corner]:.1f}" if corner in scores else "?"
+        box = {"boxstyle": "round", "facecolor": "#D5EFE6" if corner in scores else "white", "edgecolor": "#009E73"}
+        ax.text(*(corner @ steps), text, ha="center", va="center", fontweight="bold", bbox=box, zorder=3)
+        look = {"textcoords": "offset points", "ha": "center", "fontsize": 8, "bbox": white, "zorder": 2}
+        ax.annotate(" + ".join(there) or "none", corner @ steps, (0, -20), **look)
+    ax.set(xlim=(-0.25, 1.85), ylim=(-0.2, 1.25), title=title)
+    ax.axis("off")
+    return ax
+
+
+def differences(
+    table: pd.DataFrame, title: str, xlabel: str = "points", margin: float = 2.0, ax: Axes | None = None
+) -> Axes:
+    """Draw differences with their intervals, a row each, around a line at 0; in grey what was predicted.
+
+    Args:
+        table: One row per difference: columns `difference`, `low`, `high`, and perhaps `predicted`: +1 (grey from
+            0 on) or 0 (grey within the margin).
+        title: What to see.
+        xlabel: What the differences are.
+        margin: Points within which a difference counts as none.
+        ax: Where to draw; by default a new figure.
+    """
+    ax = ax or plt.subplots(figsize=(7.5, 0.36 * len(table) + 1.4))[1]
+    rows, ends = np.arange(len(table)), table[["low", "high", "difference"]].abs().max().max()
+    reach = 1.1 * max(ends, margin)
+    if "predicted" in table:
+        left = np.where(table["predicted"] > 0, 0.0, -margin)
+        width = np.where(table["predicted"] > 0, reach, 2 * margin)
+        ax.barh(rows, width, 0.8, left, color="#DDDDDD", zorder=1)
+        xlabel += "; grey: predicted"
+    ax.axvline(0, color="black", linewidth=1, zorder=2)
+    ax.hlines(rows, table["low"], table["high"], color=COLOURS["audio"], linewidth=3, zorder=3)
+    ax.plot(table["difference"], rows, "D", color=COLOURS["audio"], markersize=6, zorder=4)
+    ax.set(yticks=rows, yticklabels=table.index, ylim=(len(table) - 0.5, -0.5), xlim=(-reach, reach))
+    ax.set(xlabel=xlabel, title=title)
+    ax.grid(axis="y", visible=False)
     return ax

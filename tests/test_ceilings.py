@@ -271,6 +271,8 @@ def test_a_table_of_another_process_is_refused_with_a_sentence():
         c.ceilings(replace(DUET_I, shares=(0.5, 0.5, 0.0, 0.0)), dialogues=10)
     with pytest.raises(ValueError, match="no channel 'video'"):
         c.bayes_confusion(DUET_X, "video")
+    with pytest.raises(ValueError, match="no goal 'f1'"):
+        c.bayes_confusion(DUET_X, "both", "f1")
 
 
 @pytest.mark.parametrize("channel", ["audio", "text", "both"])
@@ -281,6 +283,28 @@ def test_confusion_of_the_best_rule_has_the_recalls_of_the_table(shipped, channe
         recalls = shipped[name].loc[channel, [f"recall_{e}" for e in EMOTIONS]].to_numpy(dtype=float)
         assert np.allclose(np.diag(confusion), recalls)
         assert np.diag(confusion) @ process.shares == pytest.approx(shipped[name].loc[channel, "accuracy"])
+
+
+@pytest.mark.parametrize("process", [DUET_I, DUET_M, DUET_X, KNOBS[1]])
+@pytest.mark.parametrize("goal", ["accuracy", "mean_recall"])
+def test_confusion_of_the_best_rule_agrees_with_counting_its_answers_in_a_large_sample(process, goal):
+    joint = process.joint()
+    rng = np.random.default_rng(2)
+    sample = joint.iloc[rng.choice(len(joint), 100_000, p=joint["probability"] / joint["probability"].sum())]
+    keys = ["voice", "stressed", "says"]
+    table = joint.pivot_table("probability", keys, "emotion", aggfunc="sum", fill_value=0)
+    scores = table if goal == "accuracy" else table / joint.groupby("emotion")["probability"].sum()
+    counted = pd.crosstab(sample["emotion"], sample.join(scores.idxmax(axis=1).rename("answer"), on=keys)["answer"])
+    counted = counted.reindex(index=EMOTIONS, columns=EMOTIONS, fill_value=0).to_numpy()
+    total = counted.sum(axis=1, keepdims=True)
+    exact = c.bayes_confusion(process, "both", goal)
+    assert np.all(np.abs(counted / total - exact) < 4.5 * np.sqrt(exact * (1 - exact) / total) + 1e-9)
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_recalls_of_the_best_rule_for_mean_recall_average_to_the_ceiling(shipped, name):
+    confusion = c.bayes_confusion(PROCESSES[name], "both", "mean_recall")
+    assert np.diag(confusion).mean() == pytest.approx(shipped[name].loc["both", "mean_recall"])
 
 
 def gate(function) -> np.ndarray:

@@ -404,3 +404,90 @@ def test_words_stand_over_their_stretch_of_the_sound() -> None:
     assert [(t.get_text(), t.get_position()[0]) for t in ax.texts] == [("well", 0.25), ("done", 1.5)]
     edges = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in ax.patches]
     np.testing.assert_allclose(edges, [(0, 0.5), (1, 2)])
+
+
+def test_confusions_write_the_difference_and_frame_what_its_interval_keeps_off_zero() -> None:
+    found, best, half = np.eye(4), np.full((4, 4), 0.25), np.full((4, 4), 0.5)
+    half[0, 1] = 0.2
+    half[3, 3] = np.nan
+    figure = drawn(plots.confusions({"measured": found, "ceiling": best}, "Apart", found - best, half, "minus"))
+    measured, ceiling, apart = figure.axes
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["measured", "ceiling", "minus"]
+    assert [t.get_text() for t in ceiling.texts] == ["25"] * 16
+    assert [t.get_text() for t in apart.texts][:2] == ["+75\n±50", "-25\n±20"]
+    assert apart.texts[-1].get_text() == "+75"
+    corners = [(patch.get_x(), patch.get_y()) for patch in apart.patches]
+    np.testing.assert_allclose(corners, [(c + 0.06, r + 0.06) for r, c in [(0, 0), (0, 1), (1, 1), (2, 2)]])
+    assert {to_hex(patch.get_edgecolor()) for patch in apart.patches} == {"#000000"}
+    assert (measured.get_ylabel(), ceiling.get_ylabel(), apart.get_xlabel()) == ("true", "", "decided")
+    assert [t.get_text() for t in measured.get_yticklabels()] == list(EMOTIONS)
+
+
+def test_confusions_without_a_difference_have_a_panel_per_matrix() -> None:
+    assert len(drawn(plots.confusions({"one": np.eye(4), "two": np.eye(4)}, "Alike")).axes) == 2
+
+
+def test_maps_tell_groups_by_marker_and_by_colour_and_have_no_scales() -> None:
+    places = {"one": np.arange(8.0).reshape(4, 2), "two": np.zeros((3, 2))}
+    groups = {"one": np.array(["happy", "sad", "happy", "text"]), "two": np.array(["tight", "wide", "wide"])}
+    figure = drawn(plots.maps(places, groups, "Five looks", {"one": "probe 50%"}))
+    one, two = figure.axes
+    np.testing.assert_array_equal(one.collections[0].get_offsets(), places["one"][[0, 2]])
+    marks = [c for ax in figure.axes for c in ax.collections]
+    assert len({c.get_paths()[0].vertices.tobytes() for c in marks}) == 5, "markers alone tell them apart"
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["happy", "sad", "text", "tight", "wide"]
+    assert one.get_xlabel() == "probe 50%"
+    assert (len(one.get_xticks()), len(two.get_yticks())) == (0, 0)
+
+
+def test_a_map_without_groups_has_dots_and_no_legend() -> None:
+    figure = drawn(plots.maps({"one": np.zeros((2, 2))}, {"one": np.array(["", ""])}, "Nobody"))
+    assert not figure.legends
+
+
+def test_trends_are_thin_for_each_run_and_thick_for_the_median_while_no_run_has_ended() -> None:
+    values = {("with", 0): [3.0, 1.0], ("with", 1): [5.0, 3.0, 0.5], ("without", 0): [4.0, 4.0, 4.0]}
+    found = pd.DataFrame(
+        [(g, r, e, v) for (g, r), line in values.items() for e, v in enumerate(line, start=1)],
+        columns=["group", "run", "epoch", "value"],
+    )
+    found = pd.concat([found.assign(row=row, column="duet-i") for row in ("similarity", "difference")])
+    figure = drawn(plots.trends(found, "They fall"))
+    top, bottom = figure.axes
+    thick = [line for line in top.lines if line.get_linewidth() == 3]
+    assert [list(line.get_ydata()) for line in thick] == [[4, 2], [4, 4, 4]]
+    thin = [line for line in top.lines if line.get_linewidth() < 1]
+    np.testing.assert_array_equal([line.get_ydata() for line in thin[:2]], [[3, 1, np.nan], [5, 3, 0.5]])
+    assert len({line.get_linestyle() for line in thick}) == 2
+    assert top.get_ylim()[0] <= 0, "a curve above a cut axis looks steeper than it is"
+    assert [ax.get_ylabel() for ax in (top, bottom)] == ["similarity", "difference"]
+    assert (top.get_xlabel(), bottom.get_xlabel()) == ("", "epoch")
+    assert titles(figure) == ["duet-i"]
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["with", "without"]
+
+
+def test_a_cube_has_a_score_or_a_question_mark_at_each_corner_and_a_gain_on_each_known_edge() -> None:
+    ladder = {(False, False, False): 60.0, (False, False, True): 66.0, (False, True, True): 65.0}
+    ax = plots.cube(ladder | {(True, True, True): 72.0}, ("attention", "L_sp", "L_ua"), "Four of eight")
+    drawn(ax.figure)
+    texts = [t.get_text() for t in ax.texts]
+    assert texts.count("?") == 4
+    assert {"60.0", "66.0", "65.0", "72.0"} <= set(texts)
+    assert [t for t in texts if t[0] in "+-"] == ["+6.0", "-1.0", "+7.0"]
+    assert {"none", "L_ua", "attention + L_sp + L_ua"} <= set(texts)
+    assert len(ax.lines) == 12
+    whole = plots.cube(dict.fromkeys(np.ndindex(2, 2, 2), 1.0), ("a", "b", "c"), "All")
+    assert [t.get_text() for t in whole.texts].count("+0.0") == 12
+
+
+def test_differences_stand_around_zero_in_front_of_what_was_predicted() -> None:
+    rows = {"difference": [3.0, -0.5], "low": [1.0, -1.5], "high": [5.0, 0.5]}
+    table = pd.DataFrame(rows, index=["focus", "irony"])
+    ax = plots.differences(table.assign(predicted=[1, 0]), "As predicted", margin=2)
+    drawn(ax.figure)
+    assert [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches] == [(0, 5.5), (-2, 2)]
+    assert ax.get_xlim() == (-5.5, 5.5)
+    assert ax.get_xlabel() == "points; grey: predicted"
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["focus", "irony"]
+    assert [segment[:, 0].tolist() for segment in ax.collections[0].get_segments()] == [[1, 5], [-1.5, 0.5]]
+    assert not plots.differences(table, "Nothing was predicted").patches
