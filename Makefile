@@ -13,12 +13,14 @@ RUN := OMP_NUM_THREADS=1 $(BIN)/python
 
 SWEEP_fast := --fold 1 --seeds 1 --out _build/results/$(CORPUS).csv
 SWEEP_full := --seeds 5 --out data/results/$(CORPUS).csv
+CONDITIONS_fast := --draws 1 --seeds 1 --out _build/results/conditions.csv
+CONDITIONS_full := --draws 8 --seeds 1 --out data/results/conditions.csv
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lint format sweep duet clean
+.PHONY: help book test lint format sweep conditions duet clean
 
 help: ## List the commands
-	@awk -F ': .*## ' '/^[a-z]+: .*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ': .*## ' '/^[a-z]+: .*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo "Variables: CORPUS=$(CORPUS) ROOT=$(ROOT) PROFILE=$(PROFILE) SEED=$(SEED) JOBS=$(JOBS) TABLE=$(TABLE)"
 
 book: .venv/book ## Run every chapter and compile the book to _build/html
@@ -40,6 +42,9 @@ format: .venv/test ## Bring code and notebooks into shape
 
 sweep: .venv/book ## Run the experiments whose results the book prints (PROFILE=full takes hours)
 	$(RUN) -m mer_lib sweep --corpus "$(CORPUS)" --table "$(TABLE)" $(if $(ROOT),--root "$(ROOT)") $(SWEEP_$(PROFILE))
+
+conditions: .venv/test ## Measure when each part of the method matters, on corpora drawn anew (PROFILE=full takes hours)
+	$(RUN) -m mer_lib conditions $(CONDITIONS_$(PROFILE))
 
 duet: .venv/test ## Make the shipped corpora again (needs no network; a few minutes)
 	for name in duet-i:1800 duet-m:1800 duet-x:3600; do \

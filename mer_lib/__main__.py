@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from mer_lib import corpora, experiments, systems
+from mer_lib import conditions, corpora, experiments, systems
 from mer_lib.ceilings import ceilings
 from mer_lib.corpora import duet
 from mer_lib.corpora.base import CorpusError
+from mer_lib.corpora.duet.speech import SpeechError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     try:
         table = asked.command(asked)
-    except (CorpusError, ValueError, FloatingPointError) as error:
+    except (CorpusError, SpeechError, ValueError, FloatingPointError) as error:
         print(f"mer_lib: {error}", file=sys.stderr)
         return 2
     # Through object, so that an unknown end of an interval becomes null, not NaN, which is no JSON.
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = command("run", _run, "train one system on one fold and test it")
     many = command("sweep", _sweep, "train all variants on many folds and seeds")
+    when = command("conditions", _conditions, "measure when each part of the method matters, on corpora drawn anew")
     limits = command("ceilings", _ceilings, "the best possible scores on a Duet corpus")
     command("systems", _systems, "list the systems")
     command("corpora", _corpora, "list the corpora")
@@ -69,6 +71,13 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument("--jobs", type=int, help="processes, default one per core")
     many.add_argument("--store", type=Path, default=Path("_build/runs"), help="folder that keeps each finished run")
     many.add_argument("--out", type=Path, required=True, help="CSV file, one row per run; runs it holds are left out")
+    when.add_argument("--condition", action="append", help=f"default all: {'; '.join(conditions.CONDITIONS)}")
+    when.add_argument("--draws", type=int, default=8, help="number of corpora to draw, from 1")
+    when.add_argument("--seeds", type=int, default=1, help="number of seeds per draw, from 0")
+    when.add_argument("--jobs", type=int, help="processes, default one per core")
+    when.add_argument("--home", type=Path, default=Path("_build/draws"), help="folder that keeps the drawn corpora")
+    when.add_argument("--store", type=Path, default=Path("_build/conditions"), help="folder that keeps each training")
+    when.add_argument("--out", type=Path, required=True, help="CSV file, a row per condition and training; added to")
     tables.add_argument("results", type=Path, nargs="+", help="CSV files that sweep wrote")
     return parser
 
@@ -93,6 +102,16 @@ def _sweep(asked: argparse.Namespace) -> pd.DataFrame:
         experiments.keep_results(experiments.sweep(new, asked.store, asked.jobs), asked.out)
     results = experiments.read_results(asked.out)
     return _flat(experiments.summary(results[results["key"].isin([run.key() for run in runs])]))
+
+
+def _conditions(asked: argparse.Namespace) -> pd.DataFrame:
+    names = asked.condition or list(conditions.CONDITIONS)
+    todo = conditions.trials(names, asked.draws, asked.seeds, asked.home, asked.jobs or 2)
+    results = conditions.sweep(todo, asked.store, asked.jobs)
+    experiments.keep_results(results, asked.out, conditions.ROW)
+    if asked.draws > 1:
+        return conditions.verdicts(results).round(3).reset_index()
+    return results.groupby(["condition", "variant"], sort=False)["ua"].mean().round(2).reset_index()
 
 
 def _ceilings(asked: argparse.Namespace) -> pd.DataFrame:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -45,16 +45,31 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "Bi-LSTM": {"encoder": "lstm", "attention": False, "alpha": 0.0},
     "Bi-GRU (w/o L_ua)": {"encoder": "gru", "attention": False, "alpha": 0.0, "beta": 0.0},
     "Bi-GRU": {"encoder": "gru", "attention": False, "alpha": 0.0},
+    "A+T (alpha = 0.01)": {"alpha": 0.01},
+    "A+T (alpha = 1)": {"alpha": 1.0},
+    "A+T (beta = 0.1)": {"beta": 0.1},
+    "A+T (beta = 2)": {"beta": 2.0},
+    "A+T (w/o alignment)": {"alignment": "none"},
 }
-"""The rows of the tables, as options of the method."""
+"""The rows of the tables, as options of the method; where an option is not named it has its usual value."""
+
+PARTS: dict[str, tuple[str, Any]] = {"attention": ("attention", False), "L_sp": ("alpha", 0.0), "L_ua": ("beta", 0.0)}
+"""The method's three parts, and the option that takes each of them away."""
 
 TABLES = {
     "table3": ("A", "T", "A+T (w/o L_ua)", "A+T"),
     "table6": ("A+T", "A+T (w/o attention)", "A+T (w/o attention, L_sp)", "A+T (w/o attention, L_sp, L_ua)"),
     "table7": ("Bi-LSTM (w/o L_ua)", "Bi-LSTM", "Bi-GRU (w/o L_ua)", "Bi-GRU", "A+T (w/o L_ua)", "A+T"),
-    "parts": tuple(name for name in VARIANTS if name.startswith("A+T")),
-}
-"""Which rows a table has: the deck's Tables 3, 6 and 7, and all eight combinations of the three parts."""
+    "parts": tuple(name for name, options in VARIANTS.items() if set(options.items()) <= set(PARTS.values())),
+    "weights": (
+        "A+T (w/o L_sp)", "A+T (alpha = 0.01)", "A+T", "A+T (alpha = 1)",
+        "A+T (w/o L_ua)", "A+T (beta = 0.1)", "A+T (beta = 2)",
+    ),
+    "alignment": ("A+T", "A+T (w/o alignment)", "A+T (w/o attention)"),
+}  # fmt: skip
+"""Which rows a table has: the deck's Tables 3, 6 and 7; all eight combinations of the three parts; other weights of
+the two losses (alpha of L_sp: 0, 0.01, 0.1, 1; beta of L_ua: 0, 0.1, 0.5, 2; `A+T` has 0.1 and 0.5); and attention
+with its prior on alignment, without it, and none."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +118,14 @@ def prepared(corpus: str, fold: int, root: str | None = None) -> Prepared:
 def fit(run: Run) -> tuple[Trained, Prepared]:
     """Train the system of a run; the test split is not touched."""
     data = prepared(run.corpus, run.fold, run.root)
+    return fit_on(run, data), data
+
+
+def fit_on(run: Run, data: Prepared) -> Trained:
+    """Train the system of a run on data that need not be those of its corpus."""
     seed_everything(run.seed)
     system = systems.build(run.system, torch.as_tensor(data.vectors.vectors), **dict(run.options))
-    return train(system, data.train, data.dev, run.training, run.seed), data
+    return train(system, data.train, data.dev, run.training, run.seed)
 
 
 def trained(run: Run) -> tuple[Trained, Prepared]:
@@ -144,15 +164,24 @@ def execute(run: Run) -> dict[str, Any]:
     """
     trained, data = fit(run)
     logits = predict(trained.system, data.test)
-    found = scores(logits, data.test.labels.numpy(), trained.prior)
-    chosen = max(trained.history, key=lambda row: row[f"dev_{run.training.choose_by}"])
     return {
         "corpus": run.corpus,
         "system": run.system,
         "variant": run.variant,
         "fold": run.fold,
         "seed": run.seed,
-        **found,
+        **scores(logits, data.test.labels.numpy(), trained.prior),
+        **account(run, trained),
+        "plain": "".join(map(str, logits.argmax(1))),
+        "adjusted": "".join(map(str, adjusted(logits, trained.prior).argmax(1))),
+        "history": json.dumps({name: [round(row[name], 4) for row in trained.history] for name in trained.history[0]}),
+    }
+
+
+def account(run: Run, trained: Trained) -> dict[str, Any]:
+    """What a training was, and what it cost: part of a row of results."""
+    chosen = max(trained.history, key=lambda row: row[f"dev_{run.training.choose_by}"])
+    return {
         "dev_ua": chosen["dev_ua"],
         "epoch": int(chosen["epoch"]),
         "parameters": sum(p.numel() for p in trained.system.parameters() if p.requires_grad),
@@ -161,9 +190,6 @@ def execute(run: Run) -> dict[str, Any]:
         "training": json.dumps(asdict(run.training), sort_keys=True),
         "key": run.key(),
         "versions": f"mer_lib {mer_lib.__version__}, torch {torch.__version__}, python {platform.python_version()}",
-        "plain": "".join(map(str, logits.argmax(1))),
-        "adjusted": "".join(map(str, adjusted(logits, trained.prior).argmax(1))),
-        "history": json.dumps({name: [round(row[name], 4) for row in trained.history] for name in chosen}),
     }
 
 
@@ -207,38 +233,51 @@ def grid(
     ]
 
 
-def sweep(runs: Sequence[Run], store: Path, jobs: int | None = None) -> pd.DataFrame:
-    """Execute many runs, keep each as it ends, and skip those that are kept already.
+class Task(Protocol):
+    """Something to do that has a name of its own."""
+
+    def key(self) -> str:
+        """A short name that changes with everything that changes the result."""
+
+
+def complete(tasks: Sequence[Task], do: Callable[[Any], Any], store: Path, jobs: int | None = None) -> list[Any]:
+    """Do many tasks, keep each result as it ends, and skip those that are kept already.
 
     Args:
-        runs: What to do.
-        store: Folder that holds one small JSON file per finished run.
+        tasks: What to do.
+        do: Does one of them; returns what JSON can hold.
+        store: Folder that holds one small JSON file per finished task.
         jobs: Processes; by default one per core.
 
     Returns:
-        One row per run, in the order of `runs`.
+        The results, in the order of `tasks`.
     """
     store.mkdir(parents=True, exist_ok=True)
-    todo = [run for run in runs if not (store / f"{run.key()}.json").exists()]
-    work = (delayed(_execute_and_keep)(run, store) for run in todo)
+    todo = [task for task in tasks if not (store / f"{task.key()}.json").exists()]
+    work = (delayed(_do_and_keep)(task, do, store) for task in todo)
     finished = Parallel(n_jobs=jobs or os.cpu_count(), return_as="generator_unordered")(work)
     for _ in tqdm(finished, total=len(todo), desc="trainings", disable=not todo):
         pass
-    return pd.DataFrame([json.loads((store / f"{run.key()}.json").read_text()) for run in runs])
+    return [json.loads((store / f"{task.key()}.json").read_text()) for task in tasks]
 
 
-def _execute_and_keep(run: Run, store: Path) -> None:
+def _do_and_keep(task: Task, do: Callable[[Any], Any], store: Path) -> None:
     torch.set_num_threads(1)
-    target = store / f"{run.key()}.json"
+    target = store / f"{task.key()}.json"
     unfinished = target.with_suffix(f".{os.getpid()}.tmp")
-    unfinished.write_text(json.dumps(execute(run)))
+    unfinished.write_text(json.dumps(do(task)))
     os.replace(unfinished, target)
 
 
-def keep_results(results: pd.DataFrame, path: Path) -> None:
-    """Add runs to a CSV file of one row per run, whole or not at all; a run that was there is replaced."""
+def sweep(runs: Sequence[Run], store: Path, jobs: int | None = None) -> pd.DataFrame:
+    """Execute many runs, see `complete`; one row per run, in the order of `runs`."""
+    return pd.DataFrame(complete(runs, execute, store, jobs))
+
+
+def keep_results(results: pd.DataFrame, path: Path, by: Sequence[str] = RUN) -> None:
+    """Add rows to a CSV file, whole or not at all; a row that was there (the same in the columns `by`) is replaced."""
     together = pd.concat([read_results(path), results]) if path.is_file() else results
-    together = together.drop_duplicates(RUN, keep="last")
+    together = together.drop_duplicates(list(by), keep="last")
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".tmp")
     together.to_csv(unfinished, index=False, float_format="%.4f")

@@ -876,7 +876,7 @@ def cube(scores: dict[tuple[bool, ...], float], parts: tuple[str, ...], title: s
         ax.plot(*ends.T, "-" if known else ":", color="black" if known else "#BBBBBB", linewidth=1.5, zorder=1)
         if known:
             gain = f"{scores[end] - scores[start]:+.1f}"
-            ax.text(*([0.6, 0.4] @ ends), gain, ha="center", va="center", fontsize=9, bbox=white)
+            ax.text(*([0.67, 0.33] @ ends), gain, ha="center", va="center", fontsize=9, bbox=white)
     for corner in corners:
         there = [part for part, has in zip(parts, corner, strict=True) if has]
         text = f"{scores[corner]:.1f}" if corner in scores else "?"
@@ -908,8 +908,8 @@ def differences(
     if "predicted" in table:
         left = np.where(table["predicted"] > 0, 0.0, -margin)
         width = np.where(table["predicted"] > 0, reach, 2 * margin)
-        ax.barh(rows, width, 0.8, left, color="#DDDDDD", label="predicted", zorder=1)
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35 / len(table) - 0.12), fontsize=9)
+        ax.barh(rows, width, 0.8, left, color="#DDDDDD", zorder=1)
+        xlabel += "; grey: predicted"
     ax.axvline(0, color="black", linewidth=1, zorder=2)
     ax.hlines(rows, table["low"], table["high"], color=COLOURS["audio"], linewidth=3, zorder=3)
     ax.plot(table["difference"], rows, "D", color=COLOURS["audio"], markersize=6, zorder=4)

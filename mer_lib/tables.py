@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import zlib
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 from scipy import stats
 
+from mer_lib import corpora
 from mer_lib.ceilings import cells, evenly, late_rule
 from mer_lib.corpora import duet
 from mer_lib.corpora.base import EMOTIONS
 from mer_lib.corpora.duet.process import DEADPAN, Process
-from mer_lib.experiments import RUN, TABLES, read_results, summary
+from mer_lib.experiments import PARTS, RUN, TABLES, VARIANTS, read_results, summary
+from mer_lib.metrics import holm, paired_difference
 from mer_lib.paper import reported
 from mer_lib.shipped import folder
 
@@ -21,10 +24,13 @@ DECK = {"duet-i": "IEMOCAP", "iemocap": "IEMOCAP", "duet-m": "MSP-Improv", "msp-
 """Which of the deck's datasets stands beside a corpus."""
 
 CHANNELS = {"A": "audio", "T": "text", "A+T (w/o L_ua)": "both", "A+T": "both"}
-"""What each row of Table 3 sees, and so whose ceiling it has."""
+"""What each row of Table 3 sees, and so whose ceiling it has. All other variants see both channels."""
 
 SCORES = {**{emotion: emotion for emotion in EMOTIONS}, "WA": "wa", "UA": "ua"}
-"""Printed columns and what `experiments.execute` calls them."""
+"""Printed columns of Table 3 and what `experiments.execute` calls them."""
+
+ABLATION_SCORES = {"WA": "wa", "F1": "f1", "UA": "ua"}
+"""The same of the other tables; the deck has WA and F1 there."""
 
 HEADINGS = {
     "measured": "measured, ± 95% interval over folds",
@@ -35,17 +41,24 @@ HEADINGS = {
 
 
 def recorded() -> pd.DataFrame:
-    """Read the runs that are kept in `data/results`, one file per corpus.
+    """Read the runs that are kept in `data/results`, one file per corpus, named after it.
 
     Returns:
         One row per run, as `experiments.execute` returns; without rows if nothing is kept.
     """
     try:
-        files = sorted(folder("results").glob("*.csv"))
+        kept = folder("results")
     except FileNotFoundError:
-        files = []
-    runs = [read_results(path) for path in files]
+        return pd.DataFrame(columns=RUN)
+    runs = [read_results(path) for path in sorted(kept.glob("*.csv")) if path.stem in corpora.names()]
     return pd.concat(runs, ignore_index=True) if runs else pd.DataFrame(columns=RUN)
+
+
+def shared(results: pd.DataFrame) -> pd.DataFrame:
+    """Leave out the runs whose fold and seed not all variants of a corpus have yet: a sweep that is under way."""
+    variants = results.groupby("corpus")["variant"].transform("nunique")
+    present = results.groupby(["corpus", "fold", "seed"])["variant"].transform("nunique")
+    return results[present == variants]
 
 
 def table3(results: pd.DataFrame, corpus: str) -> pd.DataFrame:
@@ -66,22 +79,50 @@ def table3(results: pd.DataFrame, corpus: str) -> pd.DataFrame:
 
     Shown in chapter 11.
     """
-    runs = results[(results["corpus"] == corpus) & results["variant"].isin(TABLES["table3"])]
+    return _arranged(results, corpus, "table3", SCORES)
+
+
+def ablation(results: pd.DataFrame, corpus: str, table: str) -> pd.DataFrame:
+    """Arrange the runs on one corpus as Table 6 or 7 of the deck, or as one of our own tables of variants.
+
+    Args:
+        results: As for `table3`.
+        corpus: Name of the corpus.
+        table: A key of `experiments.TABLES`.
+
+    Returns:
+        As `table3`, with the columns WA, F1 and UA; "reported" has the deck's WA and F1 (Tables 6 and 7 only),
+        "ceiling" and "share" have WA and UA.
+
+    Raises:
+        ValueError: As `table3`, or if there is no such table.
+
+    Shown in chapter 12.
+    """
+    if table not in TABLES:
+        raise ValueError(f"There is no table {table!r}; there are {', '.join(TABLES)}.")
+    return _arranged(results, corpus, table, ABLATION_SCORES)
+
+
+def _arranged(results: pd.DataFrame, corpus: str, table: str, scores: dict[str, str]) -> pd.DataFrame:
+    runs = results[(results["corpus"] == corpus) & results["variant"].isin(TABLES[table])]
     if runs.empty:
-        held = ", ".join(sorted(set(results["corpus"]))) or "none"
-        raise ValueError(f"There is no run of Table 3 on {corpus!r} among the results (corpora: {held}).")
-    variants = [variant for variant in TABLES["table3"] if variant in set(runs["variant"])]
+        held, name = ", ".join(sorted(set(results["corpus"]))) or "none", table.replace("table", "Table ")
+        raise ValueError(f"There is no run of {name} on {corpus!r} among the results (corpora: {held}).")
+    variants = [variant for variant in TABLES[table] if variant in set(runs["variant"])]
     _require_same_runs(runs)
     found = summary(runs, by=("variant",)).loc[variants]
     groups = {
-        group: pd.DataFrame({shown: found[name, end] for shown, name in SCORES.items()})
+        group: pd.DataFrame({shown: found[name, end] for shown, name in scores.items()})
         for group, end in (("measured", "mean"), ("low", "low"), ("high", "high"))
     }
-    if corpus in DECK:
-        groups["reported"] = deck3(DECK[corpus]).loc[variants]
+    if corpus in DECK and table.removeprefix("table").isdecimal():
+        groups["reported"] = deck(int(table.removeprefix("table")), DECK[corpus]).loc[variants]
     if corpus in duet.names():
         best = ceilings_by_class(duet.process(corpus))
-        groups["ceiling"] = best.loc[[CHANNELS[variant] for variant in variants]].set_axis(variants)
+        channels = [CHANNELS.get(variant, "both") for variant in variants]
+        known = [shown for shown in scores if shown in best]
+        groups["ceiling"] = best.loc[channels, known].set_axis(variants)
         groups["share"] = 100 * groups["measured"][["WA", "UA"]] / groups["ceiling"][["WA", "UA"]]
     by = runs.groupby("variant")
     cost = {name: by[name].mean().round(1) for name in ("parameters", "seconds") if name in runs}
@@ -101,24 +142,130 @@ def _require_same_runs(runs: pd.DataFrame) -> None:
             )
 
 
-def deck3(dataset: str) -> pd.DataFrame:
-    """Table 3 as the deck prints it: one row per variant; columns happy, sad, neutral, angry, average.
+def deck(table: int, dataset: str) -> pd.DataFrame:
+    """Table 3, 6 or 7 as the deck prints it, its rows under our names and in our order.
 
     Args:
+        table: Its number in the deck.
         dataset: "IEMOCAP" or "MSP-Improv".
 
+    Returns:
+        One row per variant. Table 3: columns happy, sad, neutral, angry, average; Tables 6 and 7: WA, F1.
+
     Raises:
-        ValueError: If the deck has no such dataset.
+        ValueError: If the deck has no such table of variants, or no such dataset.
     """
-    rows = reported(3)
+    if f"table{table}" not in TABLES:
+        raise ValueError(f"Table {table} of the deck does not compare our variants; Tables 3, 6 and 7 do.")
+    rows = reported(table)
     if dataset not in set(rows["dataset"]):
         raise ValueError(f"The deck has no dataset {dataset!r}; it has {', '.join(sorted(set(rows['dataset'])))}.")
     rows = rows[rows["dataset"] == dataset]
-    without = rows["l_ua"].eq(False).fillna(False).map({True: " (w/o L_ua)", False: ""})
-    column = rows["class"].where(rows["metric"] == "accuracy", "average")
-    rows = rows.assign(variant=rows["modality"] + without, column=column)
+    column = rows["class"].where(rows["metric"] == "accuracy", rows["metric"])
+    rows = rows.assign(variant=[_variant(row) for row in rows.to_dict("records")], column=column)
     wide = rows.pivot_table(index="variant", columns="column", values="value", sort=False)
-    return wide.loc[list(TABLES["table3"]), [*EMOTIONS, "average"]].rename_axis(columns=None)
+    return wide.loc[list(TABLES[f"table{table}"]), list(dict.fromkeys(column))].rename_axis(columns=None)
+
+
+def _variant(row: dict) -> str:
+    """Our name of a row of the deck: the channels or the system, and the parts that it says are left out."""
+    name = row["modality"] if row["system"] == "Our Method" else row["system"]
+    missing = [part for part in PARTS if row[part.lower()] is False]
+    return f"{name} (w/o {', '.join(missing)})" if missing else name
+
+
+# Comparing variants ------------------------------------------------------------------------------------------
+
+
+def differences(results: pd.DataFrame, full: str = "A+T", score: str = "ua") -> pd.DataFrame:
+    """Compare every variant with the full method, fold by fold, with the seeds of a fold averaged first.
+
+    Args:
+        results: One row per run; several corpora may be among them.
+        full: The variant that the others are compared with.
+        score: Which score.
+
+    Returns:
+        One row per corpus and other variant: `difference` (full method minus variant, in points), `low` and
+        `high` (95% interval over folds), `p` (paired t-test), `folds`, and `p_holm`, corrected for the number of
+        rows. So give it what you mean to look at, all of it and nothing else.
+
+    Raises:
+        ValueError: If on a corpus the full method is missing, the variants ran on different folds or seeds, or
+            there is only one fold.
+
+    Shown in chapter 12.
+    """
+    rows = {}
+    for corpus, runs in results.groupby("corpus", sort=False):
+        if full not in set(runs["variant"]):
+            raise ValueError(f"There is no run of {full} on {corpus!r} to compare with.")
+        _require_same_runs(runs)
+        folds = runs.pivot_table(score, "fold", "variant", sort=False)
+        for variant in folds.columns.drop(full):
+            rows[corpus, variant] = paired_difference(folds[full], folds[variant]) | {"folds": len(folds)}
+    return _corrected(rows, "variant")
+
+
+def _corrected(rows: dict[tuple[str, str], dict], name: str) -> pd.DataFrame:
+    """Put tests into a table, one row each, with Holm's correction beside p."""
+    table = pd.DataFrame(list(rows.values()), columns=["difference", "low", "high", "p", "folds"])
+    table.index = pd.MultiIndex.from_tuples(list(rows), names=["corpus", name])
+    return table.assign(p_holm=holm(table["p"]))
+
+
+def contrasts(scores: pd.DataFrame) -> pd.DataFrame:
+    """Main effects and interactions of the three parts, row by row.
+
+    Every effect is a difference of two means of four cells. For a part: the cells with it minus those without. For
+    an interaction: the cells in which an even number of its parts is missing, minus those in which an odd number
+    is. That is half of how much more a part adds where the other one is there. Source: Fisher (1935), Yates (1937).
+
+    Args:
+        scores: Any rows (folds); a column for each of the eight variants in `TABLES["parts"]`.
+
+    Returns:
+        Same rows; columns "attention", "L_sp", "L_ua", "attention x L_sp" and so on, in points.
+
+    Raises:
+        ValueError: If a combination of the parts is missing.
+
+    Shown in chapter 12.
+    """
+    missing = [variant for variant in TABLES["parts"] if variant not in scores]
+    if missing:
+        raise ValueError(f"Effects need all eight combinations of the parts; there is no {missing[0]}.")
+    found = {}
+    for effect in [some for size in (1, 2, 3) for some in combinations(PARTS, size)]:
+        absent = {v: [part for part in effect if PARTS[part] in VARIANTS[v].items()] for v in TABLES["parts"]}
+        sign = pd.Series({variant: (-1) ** len(parts) for variant, parts in absent.items()})
+        found[" x ".join(effect)] = (scores[sign.index] * sign).sum(axis=1) / 4
+    return pd.DataFrame(found)
+
+
+def effects(results: pd.DataFrame, score: str = "ua") -> pd.DataFrame:
+    """Main effects and interactions of the three parts with their intervals over folds.
+
+    Args:
+        results: One row per run; the eight variants of `TABLES["parts"]` on one or more corpora.
+        score: Which score.
+
+    Returns:
+        One row per corpus and effect; columns as `differences`, see `contrasts` for what they mean.
+
+    Raises:
+        ValueError: If a combination is missing, the variants ran on different folds or seeds, or there is only
+            one fold.
+
+    Shown in chapter 12.
+    """
+    rows = {}
+    for corpus, runs in results.groupby("corpus", sort=False):
+        _require_same_runs(runs)
+        folds = runs.pivot_table(score, "fold", "variant", sort=False)
+        for effect, values in contrasts(folds).items():
+            rows[corpus, effect] = paired_difference(values, [0.0] * len(folds)) | {"folds": len(folds)}
+    return _corrected(rows, "effect")
 
 
 # Ceilings ----------------------------------------------------------------------------------------------------

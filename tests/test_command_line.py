@@ -8,14 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import make_corpus
 
-from mer_lib import corpora, experiments, systems
+from mer_lib import conditions, corpora, experiments, systems
 from mer_lib.__main__ import main
 from mer_lib.corpora import duet
 from mer_lib.corpora.base import Corpus
 from mer_lib.experiments import read_results
+from mer_lib.shipped import folder
 from mer_lib.training import TrainingConfig
 
 LOAD = corpora.load
@@ -74,6 +76,11 @@ def test_a_run_takes_the_fold_by_number_too_and_prints_a_table(capsys: pytest.Ca
         (["sweep", "--corpus", "tiny", "--variant", "V", "--out", "x.csv"], "There is no variant 'V'"),
         (["sweep", "--corpus", "tiny", "--fold", "9", "--out", "x.csv"], "tiny has no fold 9"),
         (["sweep", "--corpus", "tiny", "--seeds", "0", "--out", "x.csv"], "There is nothing to run"),
+        (
+            ["conditions", "--condition", "rain", "--out", "x.csv"],
+            "There is no condition 'rain'; there are: independent",
+        ),
+        (["conditions", "--draws", "0", "--out", "x.csv"], "There is nothing to run"),
         (["ceilings", "--corpus", "nowhere"], "There is no corpus 'nowhere'"),
         (["ceilings", "--corpus", "tiny"], "Nobody knows the ceilings of tiny; they are known for duet-i"),
         (["tables", "nothing.csv"], "There are no results at nothing.csv"),
@@ -176,6 +183,32 @@ def test_a_sweep_writes_its_runs_and_prints_their_summary(capsys: pytest.Capture
         assert {k: v for k, v in again.items() if k.endswith("mean")} == pytest.approx(
             {k: v for k, v in row.items() if k.endswith("mean")}, abs=0.011
         )
+
+
+def test_conditions_keep_their_rows_and_print_a_verdict_per_variant(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made_up(asked: list[conditions.Trial], *_: object) -> pd.DataFrame:
+        place = [
+            {"corpus": t.run.corpus, "variant": t.run.variant, "fold": t.run.fold, "seed": t.run.seed}
+            | {"condition": name, "draw": t.draw}
+            for t in asked
+            for name in t.conditions
+        ]
+        return pd.DataFrame(place).assign(wa=50.0, ua=60.0)
+
+    monkeypatch.setattr(conditions, "drawn", lambda corpus, draw, home, jobs: folder("duet"))
+    monkeypatch.setattr(conditions, "sweep", made_up)
+    out = tmp_path / "conditions.csv"
+    asked = ["conditions", "--condition", "no words at test", "--seeds", "1", "--out", str(out), "--json"]
+    assert main([*asked, "--draws", "2"]) == 0
+    rows = strict(capsys.readouterr().out)
+    assert [row["variant"] for row in rows] == ["A+T (w/o attention)", "A+T (w/o L_sp)", "A+T (w/o L_ua)"]
+    assert rows[0]["difference"] == 0
+    assert len(read_results(out)) == 8
+    assert main([*asked, "--draws", "1"]) == 0
+    assert {row["ua"] for row in strict(capsys.readouterr().out)} == {60}
+    assert len(read_results(out)) == 8, "the same rows"
 
 
 def test_tables_of_one_fold_have_null_where_no_interval_is_known(

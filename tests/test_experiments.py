@@ -14,6 +14,7 @@ from conftest import make_corpus
 from mer_lib import corpora, experiments
 from mer_lib.corpora.base import EMOTIONS, CorpusError
 from mer_lib.experiments import (
+    PARTS,
     TABLES,
     VARIANTS,
     Run,
@@ -29,6 +30,7 @@ from mer_lib.experiments import (
     trained,
 )  # fmt: skip
 from mer_lib.metrics import scores
+from mer_lib.model import MethodConfig
 from mer_lib.training import TrainingConfig, predict
 
 SHORT = TrainingConfig(epochs=1, batch=16)
@@ -87,6 +89,21 @@ def test_every_row_of_every_table_is_a_variant_and_the_parts_are_all_eight() -> 
         (o.get("attention", True), o.get("alpha", 1), o.get("beta", 1)) for o in (VARIANTS[r] for r in TABLES["parts"])
     }
     assert len(switches) == len(TABLES["parts"]) == 8
+
+
+def test_a_part_is_taken_away_by_its_own_option() -> None:
+    for part, (option, value) in PARTS.items():
+        assert VARIANTS[f"A+T (w/o {part})"] == {option: value}
+
+
+def test_the_usual_weights_stand_among_the_others() -> None:
+    usual = MethodConfig()
+    for name in ("alpha", "beta"):
+        tried = [float(VARIANTS[row].get(name, getattr(usual, name))) for row in TABLES["weights"]]
+        named = [row for row in TABLES["weights"] if f"({name} = " in row]
+        assert len(set(tried)) == 4
+        assert all(row == f"A+T ({name} = {VARIANTS[row][name]:g})" for row in named)
+    assert (usual.alpha, usual.beta) == (0.1, 0.5)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

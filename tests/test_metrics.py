@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mer_lib.corpora.base import EMOTIONS
-from mer_lib.metrics import adjusted, confusion, mean_interval, paired_difference, proportion_interval, scores
+from mer_lib.metrics import (
+    adjusted,
+    confusion,
+    holm,
+    mean_interval,
+    paired_difference,
+    proportion_interval,
+    scores,
+)  # fmt: skip
 
 EVEN = np.full(4, 0.25)
 
@@ -195,3 +203,25 @@ def test_the_paired_p_value_is_that_of_scipys_paired_t_test() -> None:
 def test_a_paired_comparison_needs_the_same_folds_twice(first: list[float], second: list[float]) -> None:
     with pytest.raises(ValueError, match=r"same folds twice"):
         paired_difference(first, second)
+
+
+def test_holms_correction_is_that_of_the_pencil() -> None:
+    # Sorted .01 .02 .03 .04 are multiplied by 4 3 2 1: .04 .06 .06 .04; none may fall below the one before.
+    assert holm([0.03, 0.01, 0.04, 0.02]).tolist() == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.5, 0.9]).tolist() == [1, 1]
+    assert holm([0.2]).tolist() == [0.2]
+    assert holm([]).tolist() == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_lies_between_no_correction_and_bonferronis_and_keeps_the_order(p: list[float]) -> None:
+    corrected, raw = holm(p), np.array(p)
+    assert (corrected >= raw).all()
+    assert (corrected <= np.minimum(raw * len(p), 1) + 1e-12).all()
+    assert (np.diff(corrected[raw.argsort()]) >= 0).all()
+
+
+@pytest.mark.parametrize("p", [[0.1, 1.2], [-0.1], [float("nan")]])
+def test_what_is_no_probability_is_not_corrected(p: list[float]) -> None:
+    with pytest.raises(ValueError, match="p values lie between 0 and 1; these do not"):
+        holm(p)

@@ -487,6 +487,7 @@ def test_differences_stand_around_zero_in_front_of_what_was_predicted() -> None:
     drawn(ax.figure)
     assert [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches] == [(0, 5.5), (-2, 2)]
     assert ax.get_xlim() == (-5.5, 5.5)
+    assert ax.get_xlabel() == "points; grey: predicted"
     assert [label.get_text() for label in ax.get_yticklabels()] == ["focus", "irony"]
     assert [segment[:, 0].tolist() for segment in ax.collections[0].get_segments()] == [[1, 5], [-1.5, 0.5]]
     assert not plots.differences(table, "Nothing was predicted").patches

@@ -12,13 +12,13 @@ from mer_lib.ceilings import ceilings
 from mer_lib.corpora.base import EMOTIONS
 from mer_lib.corpora.duet import process
 from mer_lib.experiments import TABLES, keep_results
-from mer_lib.metrics import mean_interval
+from mer_lib.metrics import holm, mean_interval, paired_difference
 
 
-def runs(corpus: str = "duet-i", folds: int = 3, seeds: int = 2) -> pd.DataFrame:
+def runs(corpus: str = "duet-i", folds: int = 3, seeds: int = 2, table: str = "table3") -> pd.DataFrame:
     """Made-up results: a score that tells variant, fold and seed apart."""
     rows = []
-    for number, variant in enumerate(TABLES["table3"]):
+    for number, variant in enumerate(TABLES[table]):
         for fold in range(1, folds + 1):
             for seed in range(seeds):
                 score = 60 + 5 * number + fold + seed / 2
@@ -76,6 +76,124 @@ def test_a_corpus_of_another_process_has_no_ceiling() -> None:
         tables.ceilings_by_class(process("duet-i"), process("duet-x").draw(20))
 
 
+@pytest.mark.parametrize(("table", "wa", "f1"), [("table6", 84.79, 83.02), ("table7", 84.64, 83.63)])
+def test_tables_6_and_7_have_wa_and_f1_of_the_deck_beside_ours(table: str, wa: float, f1: float) -> None:
+    made = tables.ablation(runs(table=table), "duet-i", table)
+    variant = {"table6": "A+T (w/o attention, L_sp)", "table7": "Bi-GRU"}[table]
+    assert list(made.index) == list(TABLES[table])
+    assert made.loc[variant, "reported"].tolist() == [wa, f1]
+    assert list(made["measured"].columns) == ["WA", "F1", "UA"]
+    assert made.loc["A+T", "reported"].tolist() == [85.92, 84.48]
+    assert list(made["ceiling"].columns) == ["WA", "UA"]
+    assert (
+        made.loc[variant, "ceiling"].tolist()
+        == tables.table3(runs(), "duet-i").loc["A+T", "ceiling"][["WA", "UA"]].tolist()
+    )
+
+
+@pytest.mark.parametrize("table", ["parts", "weights", "alignment"])
+def test_a_table_that_the_deck_does_not_have_has_no_numbers_of_the_deck(table: str) -> None:
+    made = tables.ablation(runs(table=table), "duet-i", table)
+    assert "reported" not in made
+    assert set(made.index) == set(TABLES[table])
+
+
+def test_a_table_that_nobody_has_is_refused() -> None:
+    with pytest.raises(ValueError, match="no table 'table9'; there are table3, table6"):
+        tables.ablation(runs(), "duet-i", "table9")
+    with pytest.raises(ValueError, match="Table 4 of the deck does not compare our variants"):
+        tables.deck(4, "IEMOCAP")
+
+
+def test_of_a_sweep_under_way_only_what_all_variants_have_is_compared() -> None:
+    under_way = pd.concat([runs().iloc[:-1], runs("duet-m")])
+    kept = tables.shared(under_way)
+    assert len(kept[kept["corpus"] == "duet-i"]) == 4 * 5
+    assert len(kept[kept["corpus"] == "duet-m"]) == 4 * 6
+    assert tables.differences(kept)["folds"].tolist() == [3] * 6
+    assert tables.shared(runs().head(0)).empty
+
+
+def parts(cells: dict[str, list[float]], seeds: int = 1) -> pd.DataFrame:
+    """Runs of the eight combinations; one value per fold."""
+    places = [(v, f, s) for v in TABLES["parts"] for f in range(len(cells[v])) for s in range(seeds)]
+    rows = [
+        {"corpus": "duet-i", "variant": v, "fold": f + 1, "seed": s, "ua": cells[v][f] + s - (seeds - 1) / 2}
+        for v, f, s in places
+    ]
+    return pd.DataFrame(rows)
+
+
+def made_of(attention: float, l_sp: float, l_ua: float, both: float = 0.0) -> dict[str, float]:
+    """Cells that are a sum: 60, what each part adds, and what attention and L_ua add when both are there."""
+    cells = {}
+    for variant in TABLES["parts"]:
+        has = {part: part not in variant for part in ("attention", "L_sp", "L_ua")}
+        cells[variant] = 60 + attention * has["attention"] + l_sp * has["L_sp"] + l_ua * has["L_ua"]
+        cells[variant] += both * (has["attention"] and has["L_ua"])
+    return cells
+
+
+def test_main_effects_and_interactions_are_those_that_were_put_in() -> None:
+    found = tables.contrasts(pd.DataFrame([made_of(3, 1, -2), made_of(3, 1, -2, both=4)]))
+    assert found.loc[0].tolist() == pytest.approx([3, 1, -2, 0, 0, 0, 0])
+    # Where both are there they add 4: each of them 2 more on average, and half of 4 is the interaction.
+    assert found.loc[1].to_dict() == pytest.approx(
+        {"attention": 5, "L_sp": 1, "L_ua": 0, "attention x L_sp": 0, "attention x L_ua": 2, "L_sp x L_ua": 0,
+         "attention x L_sp x L_ua": 0}
+    )  # fmt: skip
+
+
+def test_an_effect_is_a_difference_of_two_means_of_four_cells() -> None:
+    rng = np.random.default_rng(0)
+    cells = {variant: rng.normal(80, 2) for variant in TABLES["parts"]}
+    found = tables.contrasts(pd.DataFrame([cells])).loc[0]
+    with_, without = ([v for v in cells if ("L_sp" in v) is lacks] for lacks in (False, True))
+    assert found["L_sp"] == pytest.approx(np.mean([cells[v] for v in with_]) - np.mean([cells[v] for v in without]))
+    assert abs(np.mean(list(cells.values())) + found.sum() / 2 - cells["A+T"]) < 1e-9, "all present: all signs +"
+
+
+def test_effects_have_intervals_over_folds_with_seeds_averaged_first() -> None:
+    folds = [made_of(a, 1, 2) for a in (1.0, 2.0, 3.0)]
+    cells = {v: [fold[v] for fold in folds] for v in TABLES["parts"]}
+    found = tables.effects(parts(cells, seeds=2))
+    mean, low, high = mean_interval([1.0, 2.0, 3.0])
+    assert found.loc[("duet-i", "attention"), ["difference", "low", "high"]].tolist() == pytest.approx(
+        [mean, low, high]
+    )
+    assert found.loc[("duet-i", "L_ua"), ["difference", "low", "high"]].tolist() == pytest.approx([2, 2, 2])
+    assert found["folds"].tolist() == [3] * 7
+    assert (found["p_holm"] >= found["p"]).all()
+
+
+def test_effects_need_all_eight_combinations_and_two_folds() -> None:
+    cells = {v: [60.0, 61.0] for v in TABLES["parts"]}
+    table = parts(cells)
+    with pytest.raises(ValueError, match=r"all eight combinations of the parts; there is no A\+T \(w/o L_sp\)"):
+        tables.effects(table[table["variant"] != "A+T (w/o L_sp)"])
+    with pytest.raises(ValueError, match="at least two"):
+        tables.effects(table[table["fold"] == 1])
+
+
+def test_every_variant_is_compared_with_the_full_method_and_the_number_of_tests_is_counted() -> None:
+    both = pd.concat([runs(table="table6"), runs("duet-m", table="table6")])
+    both["ua"] += np.random.default_rng(0).normal(0, 3, len(both))
+    found = tables.differences(both)
+    assert len(found) == 6
+    assert ("duet-m", "A+T (w/o attention)") in found.index
+    folds = both[both["corpus"] == "duet-i"].pivot_table("ua", "fold", "variant")
+    expected = paired_difference(folds["A+T"], folds["A+T (w/o attention)"])
+    row = found.loc[("duet-i", "A+T (w/o attention)")]
+    assert {name: row[name] for name in expected} == pytest.approx(expected)
+    assert found["p_holm"].tolist() == holm(found["p"]).tolist()
+    assert found["p_holm"].min() == pytest.approx(min(1, 6 * found["p"].min()))
+
+
+def test_nothing_is_compared_with_a_full_method_that_is_missing() -> None:
+    with pytest.raises(ValueError, match=r"no run of A\+T on 'duet-i' to compare with"):
+        tables.differences(runs().query("variant != 'A+T'"))
+
+
 def test_one_channel_that_is_believed_has_the_planted_recalls_as_its_ceiling() -> None:
     by_class = tables.ceilings_by_class(process("duet-i"))
     assert by_class.loc["audio", list(EMOTIONS)].tolist() == pytest.approx([57, 64, 66, 91])
@@ -131,7 +249,7 @@ def test_results_without_the_corpus_are_refused() -> None:
 
 def test_the_deck_is_asked_for_a_dataset_that_it_has() -> None:
     with pytest.raises(ValueError, match="no dataset 'MELD'; it has IEMOCAP, MSP-Improv"):
-        tables.deck3("MELD")
+        tables.deck(3, "MELD")
 
 
 def test_a_further_seed_lies_within_the_prediction_interval() -> None:
@@ -160,7 +278,8 @@ def test_the_files_of_all_corpora_are_read_and_none_is_an_empty_record(
     assert tables.recorded().empty
     for corpus in ("duet-i", "duet-m"):
         keep_results(runs(corpus), tmp_path / f"{corpus}.csv")
-    assert set(tables.recorded()["corpus"]) == {"duet-i", "duet-m"}
+    keep_results(runs("duet-x"), tmp_path / "conditions.csv")
+    assert set(tables.recorded()["corpus"]) == {"duet-i", "duet-m"}, "a file is named after its corpus"
 
 
 def test_without_a_folder_of_results_the_record_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
