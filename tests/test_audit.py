@@ -13,7 +13,7 @@ from scipy import stats
 
 from mer_lib import audit
 from mer_lib.paper import reported
-from mer_lib.tables import deck3
+from mer_lib.tables import deck
 
 SESSION_5 = {"happy": 443, "sad": 245, "neutral": 384, "angry": 170}
 """IEMOCAP's Session 5 in the label list that has 1,623 utterances in six classes there."""
@@ -343,7 +343,7 @@ def test_a_wrong_wish_is_answered_by_a_sentence(act, sentence: str) -> None:
 
 
 def test_three_rows_on_iemocap_share_the_sizes_of_session_5_and_the_fourth_fits_none() -> None:
-    table = deck3("IEMOCAP")
+    table = deck(3, "IEMOCAP")
     for name, n in SESSION_5.items():
         fits = audit.fits(table[name], n).loc[n]
         assert fits.tolist() == [True, True, True, False], name
@@ -356,7 +356,7 @@ def test_three_rows_on_iemocap_share_the_sizes_of_session_5_and_the_fourth_fits_
 
 
 def test_three_rows_on_msp_improv_share_multiples_of_four_sizes() -> None:
-    table = deck3("MSP-Improv")
+    table = deck(3, "MSP-Improv")
     for name, n in {"happy": 110, "sad": 88, "neutral": 61, "angry": 112}.items():
         assert audit.sizes(table[name][:3], 470) == list(range(n, 471, n)), name
         assert not any(audit.counts(table.loc["A+T", name], size) for size in range(n, 471, n)), name
@@ -364,7 +364,7 @@ def test_three_rows_on_msp_improv_share_multiples_of_four_sizes() -> None:
 
 def test_two_averages_are_not_the_mean_of_their_recalls() -> None:
     for name, row, gap in (("IEMOCAP", "A+T (w/o L_ua)", -0.495), ("MSP-Improv", "T", 2.275)):
-        table = deck3(name)
+        table = deck(3, name)
         found = audit.averages(table.drop(columns="average"), table["average"])
         assert found.index[~found["agrees"]].tolist() == [row]
         assert found.loc[row, "gap"] == pytest.approx(gap)
@@ -372,7 +372,7 @@ def test_two_averages_are_not_the_mean_of_their_recalls() -> None:
 
 def test_table_4_calls_wa_what_table_3_calls_average() -> None:
     wa = reported(4).query("system == 'Our Method'").set_index("modality")["value"]
-    assert wa.to_dict() == {name: deck3("IEMOCAP").loc[name, "average"] for name in ("A", "T", "A+T")}
+    assert wa.to_dict() == {name: deck(3, "IEMOCAP").loc[name, "average"] for name in ("A", "T", "A+T")}
 
 
 def test_every_share_of_a_small_set_is_counted_by_comb_and_binomial_alike() -> None:
