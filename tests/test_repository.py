@@ -105,11 +105,11 @@ def test_nothing_made_is_in_git_and_nothing_is_too_large() -> None:
 
 
 def test_no_file_names_a_place_on_someones_machine() -> None:
-    place = re.compile(r"(/home/|/Users/|/root/|/work/|file:///|/tmp/)(?=\w)")
+    place = re.compile(r"(/(home|Users|root|work|tmp)/|file:///)(?=\w)")
     texts = [
         path for path in tracked() if path.suffix in {".py", ".md", ".yml", ".toml", ".ipynb", ".txt", ".cff", ".csv"}
     ]
-    found = [path.name for path in texts if path != Path(__file__) and place.search(path.read_text(encoding="utf-8"))]
+    found = [path.name for path in texts if place.search(path.read_text(encoding="utf-8"))]
     assert found == []
 
 
