@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit code."""
     asked = _parser().parse_args(arguments)
     try:
-        table = asked.command(asked)
+        with redirect_stdout(sys.stderr):  # what loaders say is no part of the answer
+            table = asked.command(asked)
     except (CorpusError, SpeechError, ValueError, FloatingPointError) as error:
         print(f"mer_lib: {error}", file=sys.stderr)
         return 2

@@ -22,6 +22,7 @@ from mer_lib import corpora, systems
 from mer_lib.corpora.base import EMOTIONS, Corpus
 from mer_lib.features.batches import Prepared, prepare
 from mer_lib.features.cache import cached, digest
+from mer_lib.features.check import check_audio
 from mer_lib.metrics import adjusted, mean_interval, scores
 from mer_lib.training import Trained, TrainingConfig, predict, seed_everything, train
 
@@ -105,7 +106,7 @@ class Run:
 
 @lru_cache(maxsize=3)
 def _corpus(name: str, root: str | None) -> Corpus:
-    return corpora.load(name, root=root)
+    return check_audio(corpora.load(name, root=root))
 
 
 @lru_cache(maxsize=2)

@@ -66,6 +66,16 @@ def test_folds_by_something_else_are_refused(corpus: Corpus) -> None:
         corpus.folds("speaker")
 
 
+def test_an_official_split_is_the_one_fold_and_needs_no_three_sessions(corpus: Corpus) -> None:
+    parts = {"train": ["S1", "S2"], "dev": ["S3"], "test": ["S4"]}
+    (fold,) = replace(corpus, official=parts).folds()
+    assert fold.name == "S4"
+    for part, sessions in parts.items():
+        assert set(corpus.table.loc[getattr(fold, part), "session"]) == set(sessions)
+    two = make_corpus(sessions=2)
+    assert replace(two, official={"train": ["S1"], "dev": ["S1"], "test": ["S2"]}).fold("S2").test
+
+
 def test_two_sessions_make_no_folds() -> None:
     with pytest.raises(CorpusError, match=r"tiny has 2 sessions; train, dev and test need three"):
         make_corpus(sessions=2).folds()

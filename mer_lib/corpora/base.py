@@ -25,7 +25,7 @@ class CorpusError(ValueError):
 
 
 class Fold(NamedTuple):
-    """Utterance ids of one split. No speaker of `test` speaks in `train` or `dev`."""
+    """Utterance ids of one split. No speaker of `test` speaks in `train` or `dev`, save in an official split."""
 
     name: str
     train: list[str]
@@ -46,6 +46,9 @@ class Corpus:
             pretrained on; None where a corpus has no such pool.
         truth: What was planted, one row per utterance indexed by id; None where nobody knows it.
         version: Changes whenever the sound behind the table does.
+        official: Sessions of "train", "dev" and "test" where a corpus comes with a split: its one fold.
+        fallible: Whether single sounds may turn out unusable: `features.check_audio` then looks at all of them, and
+            leaves those out, before features are made. Elsewhere such a sound is an error.
     """
 
     name: str
@@ -55,6 +58,8 @@ class Corpus:
     unlabelled: Callable[[list[str]], list[str]] | None = None
     truth: pd.DataFrame | None = None
     version: str = ""
+    official: dict[str, list[str]] | None = None
+    fallible: bool = False
     sample_rate: int = SAMPLE_RATE
 
     def __post_init__(self) -> None:
@@ -104,30 +109,42 @@ class Corpus:
     def folds(self, by: str = "session") -> list[Fold]:
         """Leave one session out: test on it, choose on the next one, train on the others.
 
+        Where the corpus comes with an official split, that is the one fold, and speakers may occur in two parts.
+
         Args:
             by: "session", or "scenario" to also drop from train and dev every utterance whose
                 scenario occurs in the test fold's half of the scenarios.
 
         Returns:
-            One fold per session. Speakers belong to one session, so folds are speaker-disjoint.
+            One fold per session, named after it. Speakers belong to one session, so folds are speaker-disjoint.
 
         Raises:
             CorpusError: If `by` is unknown or there are fewer than three sessions.
         """
         if by not in ("session", "scenario"):
             raise CorpusError(f"There are no folds by {by!r}; choose 'session' or 'scenario'.")
-        sessions = sorted(self.table["session"].unique())
-        if len(sessions) < 3:
-            raise CorpusError(f"{self.name} has {len(sessions)} sessions; train, dev and test need three.")
         folds = []
-        for number, held_out in enumerate(sessions):
-            dev = sessions[(number + 1) % len(sessions)]
-            parts = {"test": [held_out], "dev": [dev], "train": [s for s in sessions if s not in (held_out, dev)]}
+        for number, parts in enumerate(self._splits()):
             rows = {part: self.table[self.table["session"].isin(which)] for part, which in parts.items()}
             if by == "scenario":
                 rows = _without_shared_scenarios(rows, number)
-            folds.append(Fold(str(held_out), *(rows[part]["id"].tolist() for part in ("train", "dev", "test"))))
+            ids = (rows[part]["id"].tolist() for part in ("train", "dev", "test"))
+            folds.append(Fold(" ".join(map(str, parts["test"])), *ids))
         return folds
+
+    def _splits(self) -> list[dict[str, list[str]]]:
+        """Sessions of train, dev and test in each fold."""
+        if self.official is not None:
+            return [self.official]
+        sessions = sorted(self.table["session"].unique())
+        if len(sessions) < 3:
+            raise CorpusError(f"{self.name} has {len(sessions)} sessions; train, dev and test need three.")
+        splits = []
+        for number, held_out in enumerate(sessions):
+            dev = sessions[(number + 1) % len(sessions)]
+            train = [session for session in sessions if session not in (held_out, dev)]
+            splits.append({"train": train, "dev": [dev], "test": [held_out]})
+        return splits
 
     def fold_number(self, name: str | int) -> int:
         """Return the number of a fold, from 1, given that number or the name of its held-out session.

@@ -2,9 +2,10 @@
 
 from mer_lib.features.audio import FEATURES, FRAME_SECONDS, frames, normalise
 from mer_lib.features.batches import STEP_FEATURES, STEP_SECONDS, Batch, Utterances, prepare
+from mer_lib.features.check import check_audio
 from mer_lib.features.text import WordVectors, word_vectors
 
 __all__ = [
     "FEATURES", "FRAME_SECONDS", "STEP_FEATURES", "STEP_SECONDS", "Batch", "Utterances", "WordVectors",
-    "frames", "normalise", "prepare", "word_vectors",
+    "check_audio", "frames", "normalise", "prepare", "word_vectors",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from joblib import Parallel, delayed
 from mer_lib._torchaudio import torchaudio
 from mer_lib.corpora.base import SAMPLE_RATE, Corpus, CorpusError
 from mer_lib.features.cache import cached
+from mer_lib.features.check import check_audio
 
 HOP_SECONDS = 0.01
 STACK = 10
@@ -124,7 +125,7 @@ def _stack(steps: np.ndarray) -> np.ndarray:
 
 
 def corpus_frames(corpus: Corpus, jobs: int | None = None) -> dict[str, np.ndarray]:
-    """Return the frames of every utterance, from the cache if they were made before.
+    """Return the frames of every utterance whose sound can be used, from the cache if they were made before.
 
     Args:
         corpus: Any corpus.
@@ -133,6 +134,7 @@ def corpus_frames(corpus: Corpus, jobs: int | None = None) -> dict[str, np.ndarr
     Returns:
         Utterance id to (time, len(FEATURES)).
     """
+    corpus = check_audio(corpus, jobs)
     ids = corpus.table["id"].tolist()
     stored = cached(f"frames-{corpus.name}", f"{_VERSION} {corpus.fingerprint()}", lambda: _extract(corpus, ids, jobs))
     ends = np.cumsum(stored["lengths"])[:-1]

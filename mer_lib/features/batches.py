@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from mer_lib.corpora.base import EMOTIONS, Corpus, CorpusError, Fold
 from mer_lib.features.audio import FEATURES, FRAME_SECONDS, corpus_frames, normalise
+from mer_lib.features.check import check_audio
 from mer_lib.features.text import WordVectors, word_vectors
 
 BUCKET = 8
@@ -138,7 +139,8 @@ def prepare(corpus: Corpus, fold: Fold, normalise_by: str = "speaker") -> Prepar
     """Turn one fold of a corpus into tensors.
 
     Word vectors are learned from the corpus's unlabelled pool of the training sessions where there is
-    one, and from the training texts elsewhere; never from the dev or test session.
+    one, and from the training texts elsewhere; never from the dev or test session. Utterances whose sound
+    cannot be used (see `check_audio`) are left out of the fold.
 
     Args:
         corpus: Any corpus.
@@ -148,7 +150,9 @@ def prepare(corpus: Corpus, fold: Fold, normalise_by: str = "speaker") -> Prepar
     Raises:
         CorpusError: If a class has no training utterance.
     """
-    table = corpus.table
+    corpus = check_audio(corpus)
+    table, left_out = corpus.table, set(corpus.skipped["what"])
+    fold = Fold(fold.name, *([name for name in part if name not in left_out] for part in fold[1:]))
     missing = [e for e in EMOTIONS if e not in set(table.loc[fold.train, "emotion"])]
     if missing:
         raise CorpusError(
