@@ -51,7 +51,8 @@ def some(part: Utterances, rows: Sequence[int]) -> Utterances:
         return [things[row].numpy() for row in rows]
 
     ids, labels = [part.ids[row] for row in rows], part.labels[list(rows)].tolist()
-    return Utterances(ids, arrays(part.audio), arrays(part.text), arrays(part.spans), labels)
+    places = part.places[list(rows)].numpy()
+    return Utterances(ids, arrays(part.audio), arrays(part.text), arrays(part.spans), labels, places)
 
 
 def _with(part: Utterances, **new: list[Tensor]) -> Utterances:

@@ -233,6 +233,27 @@ def frame_spans(mask: Tensor) -> Tensor:
     return edges.clamp_max(1.0)
 
 
+class Recurrent(nn.Module):
+    """One recurrent layer over a sequence that knows where it ends; both directions are put side by side.
+
+    Args:
+        inputs: Width of the input.
+        dim: Width of the result, all directions together.
+        cell: "lstm" or "gru".
+        bidirectional: Whether a second direction begins at the end.
+    """
+
+    def __init__(self, inputs: int, dim: int, cell: str = "gru", bidirectional: bool = True) -> None:
+        super().__init__()
+        layer = {"lstm": nn.LSTM, "gru": nn.GRU}[cell]
+        self.layer = layer(inputs, dim // (1 + bidirectional), batch_first=True, bidirectional=bidirectional)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(batch, time, inputs) and (batch, time) to (batch, time, dim); padded steps come out as 0."""
+        packed = nn.utils.rnn.pack_padded_sequence(x, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
+        return nn.utils.rnn.pad_packed_sequence(self.layer(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+
+
 class Encoder(nn.Module):
     """H_m = Encoder_m(X_m): what a modality says around each time step.
 
@@ -248,8 +269,7 @@ class Encoder(nn.Module):
             self.attention = Attention(config.dim, config.heads, config.dropout)
             self.feed_forward = FeedForward(config.dim, config.dropout)
         else:
-            layer = nn.LSTM if self.kind == "lstm" else nn.GRU
-            self.recurrent = layer(config.dim, config.dim // 2, batch_first=True, bidirectional=True)
+            self.recurrent = Recurrent(config.dim, config.dim, self.kind)
         self.norm = nn.LayerNorm(config.dim)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -260,13 +280,28 @@ class Encoder(nn.Module):
             x, _ = self.attention(x, x, mask)
             x = self.feed_forward(x)
         else:
-            x = self._recur(x, mask)
+            x = self.recurrent(x, mask)
         return self.norm(x) * mask.unsqueeze(-1)
 
-    def _recur(self, x: Tensor, mask: Tensor) -> Tensor:
-        packed = nn.utils.rnn.pack_padded_sequence(x, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
-        hidden, _ = self.recurrent(packed)
-        return nn.utils.rnn.pad_packed_sequence(hidden, batch_first=True, total_length=x.shape[1])[0]
+
+def embeddings(modalities: tuple[str, ...], features: int, vectors: Tensor, dim: int, dropout: float) -> nn.ModuleDict:
+    """What turns the input of each modality into vectors of width `dim`.
+
+    Args:
+        modalities: Of "audio" and "text".
+        features: Number of audio features.
+        vectors: (vocabulary, dimensions), pretrained word vectors; they stay as they are, since a few noisy labels
+            would only spoil them.
+        dim: Width of the result.
+        dropout: Dropped from the word vectors.
+    """
+    found = nn.ModuleDict()
+    if "audio" in modalities:
+        found["audio"] = nn.Linear(features, dim)
+    if "text" in modalities:
+        words = nn.Embedding.from_pretrained(vectors.clone(), freeze=True)
+        found["text"] = nn.Sequential(words, Dropout(dropout), nn.Linear(vectors.shape[1], dim))
+    return found
 
 
 class Method(nn.Module):
@@ -275,20 +310,14 @@ class Method(nn.Module):
     Args:
         config: The switches.
         features: Number of audio features.
-        vectors: (vocabulary, dimensions), pretrained word vectors; they stay as they are, since a
-            few noisy labels would only spoil them.
+        vectors: (vocabulary, dimensions), pretrained word vectors; see `embeddings`.
     """
 
     def __init__(self, config: MethodConfig, features: int, vectors: Tensor) -> None:
         super().__init__()
         self.config = config
         dim, drop = config.dim, config.dropout
-        self.embed = nn.ModuleDict()
-        if "audio" in config.modalities:
-            self.embed["audio"] = nn.Linear(features, dim)
-        if "text" in config.modalities:
-            words = nn.Embedding.from_pretrained(vectors.clone(), freeze=True)
-            self.embed["text"] = nn.Sequential(words, Dropout(drop), nn.Linear(vectors.shape[1], dim))
+        self.embed = embeddings(config.modalities, features, vectors, dim, drop)
         self.encoders = nn.ModuleDict({m: Encoder(config) for m in config.modalities})
         parts = 1
         if len(config.modalities) == 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mer_lib.corpora.base import EMOTIONS
-from mer_lib.features.batches import Utterances
+from mer_lib.features.batches import Batch, Utterances
 from mer_lib.metrics import scores
 
 
@@ -73,6 +74,17 @@ def class_shares(utterances: Utterances) -> np.ndarray:
     return np.bincount(utterances.labels.numpy(), minlength=len(EMOTIONS)) / len(utterances)
 
 
+def needs_context(system: nn.Module) -> bool:
+    """Whether a system reads the dialogue around an utterance: it says so by an attribute `context`."""
+    return getattr(system, "context", False)
+
+
+def _batches(system: nn.Module, data: Utterances, size: int, order: torch.Generator) -> Iterator[Batch]:
+    if needs_context(system):
+        return (data.batch(rows) for rows in data.dialogues(size, order))
+    return data.batches(size, order)
+
+
 def train(system: nn.Module, data: Utterances, dev: Utterances, config: TrainingConfig, seed: int = 0) -> Trained:
     """Train a system and keep the weights of its best epoch on dev.
 
@@ -98,7 +110,7 @@ def train(system: nn.Module, data: Utterances, dev: Utterances, config: Training
     for epoch in range(config.epochs):
         system.train()
         sums: dict[str, float] = {}
-        for batch in data.batches(config.batch, order):
+        for batch in _batches(system, data, config.batch, order):
             output = system(batch)
             losses = {"task": F.cross_entropy(output.logits, batch.label, weight=weight), **output.losses}
             step(optimiser, torch.stack(list(losses.values())).sum(), system, config.clip, f"epoch {epoch + 1}")
@@ -133,6 +145,10 @@ def step(optimiser: torch.optim.Optimizer, loss: Tensor, system: nn.Module, clip
 def predict(system: nn.Module, data: Utterances, batch: int = 128) -> np.ndarray:
     """Logits of every utterance, (utterances, classes), in order."""
     system.eval()
-    order = torch.tensor([len(audio) for audio in data.audio]).argsort(stable=True)  # alike in length: little padding
-    logits = torch.cat([system(data.batch(rows.tolist())).logits for rows in order.split(batch)])
-    return logits[order.argsort()].numpy()
+    if needs_context(system):
+        parts = list(data.dialogues(batch))
+    else:  # alike in length: little padding
+        lengths = torch.tensor([len(audio) for audio in data.audio])
+        parts = [rows.tolist() for rows in lengths.argsort(stable=True).split(batch)]
+    logits = torch.cat([system(data.batch(rows)).logits for rows in parts])
+    return logits[torch.tensor([row for rows in parts for row in rows]).argsort()].numpy()

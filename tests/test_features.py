@@ -537,3 +537,42 @@ def test_a_sound_that_cannot_be_read_stops_the_preparation(cache: Path) -> None:
     with pytest.raises(CorpusError, match=r"sound of S1-00 in S1.zip/00 is empty or not finite"):
         prepare(broken, broken.fold(1))
     assert not list(cache.glob("frames*.safetensors"))
+
+
+def of_dialogues(places: list[tuple[int, int, int]]) -> Utterances:
+    """Utterances of one frame and one word, at these places."""
+    count = len(places)
+    alike = [[np.zeros((1, 2))] * count, [np.zeros(1, int)] * count, [np.array([[0.0, 1.0]])] * count]
+    return Utterances([f"u{i}" for i in range(count)], *alike, [0] * count, np.array(places))
+
+
+def test_batches_of_dialogues_hold_whole_ones_with_their_turns_in_order() -> None:
+    places = [(d, t, t % 2) for d, turns in enumerate([3, 1, 4, 2]) for t in range(turns)]
+    mixed = [places[i] for i in (9, 4, 0, 7, 2, 5, 1, 3, 8, 6)]
+    parts = list(of_dialogues(mixed).dialogues(5, torch.Generator().manual_seed(1)))
+    assert sorted(row for rows in parts for row in rows) == list(range(10))
+    for rows in parts:
+        found = [mixed[row] for row in rows]
+        assert len(found) <= 5
+        for dialogue in {d for d, _, _ in found}:
+            assert [p for p in found if p[0] == dialogue] == [p for p in places if p[0] == dialogue]
+
+
+def test_a_dialogue_longer_than_a_batch_comes_alone_and_whole() -> None:
+    parts = list(of_dialogues([(0, 0, 0), *[(1, t, 0) for t in range(5)], (2, 0, 0)]).dialogues(3))
+    assert parts == [[0], [1, 2, 3, 4, 5], [6]]
+
+
+def test_without_places_every_utterance_is_a_dialogue_of_its_own() -> None:
+    alone = Utterances(["a", "b"], [np.zeros((1, 2))] * 2, [np.zeros(1, int)] * 2, [np.zeros((1, 2))] * 2, [0, 1])
+    assert alone.batch([1, 0]).place.tolist() == [[1, 0, 0], [0, 0, 0]]
+
+
+def test_a_prepared_fold_knows_dialogue_turn_and_speaker() -> None:
+    corpus = make_corpus(sessions=3, each=1)
+    split = prepare(corpus, corpus.fold(1)).train
+    table = corpus.table.loc[split.ids]
+    for number, name in enumerate(("dialogue", "turn", "speaker")):
+        pairs = set(zip(split.places[:, number].tolist(), table[name], strict=True))
+        assert len(pairs) == table[name].nunique()
+    assert np.all(np.diff(table["turn"])[np.diff(split.places[:, 0]) == 0] > 0)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -35,6 +36,8 @@ class Batch:
         text_mask: (batch, words).
         text_span: (batch, words, 2), where each word begins and ends in its utterance, 0 to 1.
         label: (batch,), index into `EMOTIONS`.
+        place: (batch, 3), numbers of the dialogue, of the turn in it, and of the speaker. Only systems with
+            `context` read it; their batches hold whole dialogues, the turns of each in order.
     """
 
     audio: Tensor
@@ -43,6 +46,7 @@ class Batch:
     text_mask: Tensor
     text_span: Tensor
     label: Tensor
+    place: Tensor | None = None
 
     def mask(self, modality: str) -> Tensor:
         """Return the mask of "audio" or "text", (batch, time)."""
@@ -58,6 +62,7 @@ class Utterances:
         text: Word ids, (words,) each.
         spans: (words, 2) each.
         labels: Index into `EMOTIONS` each.
+        places: Numbers of dialogue, turn and speaker each; by default every utterance is a dialogue of its own.
 
     Raises:
         CorpusError: If there is no utterance, a sequence is empty, or a feature is NaN or infinite.
@@ -70,6 +75,7 @@ class Utterances:
         text: Sequence[np.ndarray],
         spans: Sequence[np.ndarray],
         labels: Sequence[int],
+        places: np.ndarray | None = None,
     ) -> None:
         if not len(ids):
             raise CorpusError("A split without utterances cannot be batched; look at the fold it comes from.")
@@ -85,6 +91,8 @@ class Utterances:
         self.text = [torch.as_tensor(words, dtype=torch.long) for words in text]
         self.spans = [torch.as_tensor(span, dtype=torch.float32) for span in spans]
         self.labels = torch.as_tensor(np.asarray(labels), dtype=torch.long)
+        alone = np.column_stack([np.arange(len(ids)), np.zeros((len(ids), 2), int)])
+        self.places = torch.tensor(alone if places is None else places, dtype=torch.long)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -100,6 +108,7 @@ class Utterances:
             text_mask=_mask([len(words) for words in text]),
             text_span=pad_sequence([self.spans[row] for row in rows], batch_first=True),
             label=self.labels[list(rows)],
+            place=self.places[list(rows)],
         )
 
     def batches(self, size: int, shuffle: torch.Generator | None = None) -> Iterator[Batch]:
@@ -117,6 +126,24 @@ class Utterances:
             parts += bucket[lengths.argsort(stable=True)].split(size)
         for number in torch.randperm(len(parts), generator=shuffle).tolist():
             yield self.batch(parts[number].tolist())
+
+    def dialogues(self, size: int, shuffle: torch.Generator | None = None) -> Iterator[list[int]]:
+        """Go through the positions of all utterances by whole dialogues, as many at a time as `size` holds.
+
+        A dialogue longer than `size` comes alone. Turns are in order; the dialogues are, too, or in an order
+        drawn from `shuffle`.
+        """
+        numbers, turns = self.places[:, 0].numpy(), self.places[:, 1].numpy()
+        rows = np.lexsort((turns, numbers))
+        found = np.split(rows, np.flatnonzero(np.diff(numbers[rows])) + 1)
+        together: list[int] = []
+        order = range(len(found)) if shuffle is None else torch.randperm(len(found), generator=shuffle).tolist()
+        for number in order:
+            if together and len(together) + len(found[number]) > size:
+                yield together
+                together = []
+            together += found[number].tolist()
+        yield together
 
 
 def _mask(lengths: Sequence[int]) -> Tensor:
@@ -161,12 +188,13 @@ def prepare(corpus: Corpus, fold: Fold, normalise_by: str = "speaker") -> Prepar
     vectors = fold_vectors(corpus, fold)
     audio = normalise(corpus_frames(corpus), table[normalise_by].to_dict())
     audio = {name: pair(frames) for name, frames in audio.items()}
+    places = table[["dialogue", "turn", "speaker"]].apply(lambda column: pd.factorize(column, sort=True)[0])
 
     def split(ids: list[str]) -> Utterances:
         encoded = [vectors.encode(text) for text in table.loc[ids, "text"]]
         labels = [EMOTIONS.index(emotion) for emotion in table.loc[ids, "emotion"]]
         words, spans = zip(*encoded, strict=True)
-        return Utterances(ids, [audio[i] for i in ids], words, spans, labels)
+        return Utterances(ids, [audio[i] for i in ids], words, spans, labels, places.loc[ids].to_numpy())
 
     return Prepared(fold, split(fold.train), split(fold.dev), split(fold.test), vectors)
 
