@@ -19,6 +19,12 @@ from mer_lib.losses import subspace_mapping_loss, unimodal_auxiliary_loss
 MODALITIES = ("audio", "text")
 
 
+def check_modalities(given: tuple[str, ...]) -> None:
+    """Raise a ValueError unless these are one or both of `MODALITIES`."""
+    if not given or set(given) - set(MODALITIES):
+        raise ValueError(f"modalities are {given!r}; they can be audio, text or both.")
+
+
 @dataclass(frozen=True)
 class MethodConfig:
     """Every switch of the method.
@@ -58,8 +64,7 @@ class MethodConfig:
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it can be {', '.join(values)}.")
-        if not self.modalities or set(self.modalities) - set(MODALITIES):
-            raise ValueError(f"modalities are {self.modalities!r}; they can be audio, text or both.")
+        check_modalities(self.modalities)
 
 
 @dataclass

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mer_lib import systems
 from mer_lib.features.batches import Batch, Utterances
 from mer_lib.losses import central_moment_discrepancy, difference
 from mer_lib.model import AlignmentPrior, Attention, Encoder, Method, MethodConfig, Output, frame_spans, pool
@@ -79,9 +78,10 @@ def with_more_padding(batch: Batch, seed: int = 0) -> Batch:
         return torch.where(hidden, noise.to(values.dtype), values)
 
     audio_mask, text_mask = F.pad(batch.audio_mask, (0, 3)), F.pad(batch.text_mask, (0, 3))
-    return Batch(
-        fill(batch.audio, audio_mask), audio_mask,
-        fill(batch.text, text_mask), text_mask, fill(batch.text_span, text_mask), batch.label,
+    return replace(
+        batch,
+        audio=fill(batch.audio, audio_mask), audio_mask=audio_mask,
+        text=fill(batch.text, text_mask), text_mask=text_mask, text_span=fill(batch.text_span, text_mask),
     )  # fmt: skip
 
 
@@ -419,24 +419,3 @@ def test_sixteen_random_utterances_are_learned_by_heart(modalities: tuple[str, .
 def test_a_value_that_a_switch_cannot_have_is_named(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MethodConfig(**options)
-
-
-def test_a_system_is_built_by_name_with_its_options() -> None:
-    system = systems.build("method", torch.randn(VOCABULARY, 5), FEATURES, dim=8, heads=2, modalities=["text"])
-    assert system.config == MethodConfig(dim=8, heads=2, modalities=("text",))
-
-
-def test_an_unknown_system_or_option_is_named_beside_those_there_are() -> None:
-    vectors = torch.randn(VOCABULARY, 5)
-    with pytest.raises(ValueError, match=r"no system 'oracle'; there are: .*method"):
-        systems.build("oracle", vectors)
-    with pytest.raises(ValueError, match=r"'method' has no option 'gamma'; it has: .*alpha, beta"):
-        systems.build("method", vectors, gamma=1)
-
-
-@pytest.mark.parametrize("name", systems.names())
-def test_every_listed_system_takes_a_batch_and_gives_four_logits(name: str) -> None:
-    torch.manual_seed(0)
-    system = systems.build(name, torch.randn(VOCABULARY, 5), FEATURES).eval()
-    assert system(utterances(LENGTHS).batch(range(5))).logits.shape == (5, 4)
-    assert systems.require(name).about

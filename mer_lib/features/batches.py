@@ -79,16 +79,16 @@ class Utterances:
     ) -> None:
         if not len(ids):
             raise CorpusError("A split without utterances cannot be batched; look at the fold it comes from.")
-        for name, table, words in zip(ids, audio, text, strict=True):
-            if not len(table) or not len(words):
-                raise CorpusError(f"{name} has {len(table)} frames and {len(words)} words; both need at least one.")
-            if not np.isfinite(table).all():
-                raise CorpusError(
-                    f"The features of {name} hold NaN or infinity. Look at its sound and its normalisation."
-                )
         self.ids = list(ids)
         self.audio = [torch.as_tensor(table, dtype=torch.float32) for table in audio]
         self.text = [torch.as_tensor(words, dtype=torch.long) for words in text]
+        for name, table, words in zip(ids, self.audio, self.text, strict=True):
+            if not len(table) or not len(words):
+                raise CorpusError(f"{name} has {len(table)} frames and {len(words)} words; both need at least one.")
+            if not table.isfinite().all():
+                raise CorpusError(
+                    f"The features of {name} hold NaN or infinity. Look at its sound and its normalisation."
+                )
         self.spans = [torch.as_tensor(span, dtype=torch.float32) for span in spans]
         self.labels = torch.as_tensor(np.asarray(labels), dtype=torch.long)
         alone = np.column_stack([np.arange(len(ids)), np.zeros((len(ids), 2), int)])

@@ -13,6 +13,8 @@ from torch import nn
 
 from mer_lib.features import STEP_FEATURES
 from mer_lib.model import Method, MethodConfig
+from mer_lib.systems.baselines import Logistic, Majority
+from mer_lib.systems.parts import SystemConfig
 
 
 class System(NamedTuple):
@@ -25,6 +27,8 @@ class System(NamedTuple):
 
 SYSTEMS = {
     "method": System(Method, MethodConfig, "Du et al. (2024), our reconstruction: all its parts switch on and off"),
+    "majority": System(Majority, SystemConfig, "Always the largest class of training"),
+    "logistic": System(Logistic, SystemConfig, "Logistic regression on the means of features and word vectors"),
 }
 
 

@@ -1,9 +1,31 @@
-"""What several systems need: attentive pooling, and the way from utterances to dialogues and back."""
+"""What several systems need: common options, attentive pooling, the way from utterances to dialogues and back."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
+
+from mer_lib.model import MODALITIES, check_modalities
+
+
+@dataclass(frozen=True)
+class SystemConfig:
+    """Options that every system has.
+
+    Attributes:
+        modalities: ("audio", "text"), or one of them alone.
+        dim: Width d of every representation.
+        dropout: Share of values dropped.
+    """
+
+    modalities: tuple[str, ...] = MODALITIES
+    dim: int = 64
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_modalities(self.modalities)
 
 
 class AttentivePool(nn.Module):
