@@ -156,14 +156,18 @@ def _code() -> str:
 
 
 def execute(run: Run) -> dict[str, Any]:
-    """Train, then touch the test split once.
+    """Train, then touch the test split once; return its row of results, see `tested`."""
+    return tested(run, *fit(run))
+
+
+def tested(run: Run, trained: Trained, data: Prepared) -> dict[str, Any]:
+    """Test what was trained.
 
     Returns:
         One row of results: the run, its scores in percent, parameters, seconds and versions; then the
         decision on every test utterance, one digit each (plain, and adjusted for the prior; see `decisions`),
         and the training's history (see `histories`).
     """
-    trained, data = fit(run)
     logits = predict(trained.system, data.test)
     return {
         "corpus": run.corpus,
