@@ -128,7 +128,7 @@ def _turns(dialogue: str, supply: dict[str, Iterator[Clip]], each: int) -> Itera
     labels = [IEMOCAP_CODES[clip.emotion][i // 4 % len(IEMOCAP_CODES[clip.emotion])] for i, clip in enumerate(spoken)]
     spoken += [next(supply["neutral"]) for _ in IEMOCAP_OTHERS]
     for i, (clip, label) in enumerate(zip(spoken, [*labels, *IEMOCAP_OTHERS], strict=True)):
-        gender = "FM"[i % 2]
+        gender = "FM"[(i + i // 4) % 2]  # so that each speaker shows all emotions
         end = start + len(clip.wave) / SAMPLE_RATE
         text = f"[LAUGHTER] {clip.text} [BREATHING]" if label == "exc" else clip.text
         yield Turn(f"{dialogue}_{gender}{next(numbers[gender]):03d}", label, text, start, end, clip.wave)
