@@ -62,13 +62,14 @@ class Early(nn.Module):
     def __init__(self, config: EarlyConfig, features: int, vectors: Tensor) -> None:
         super().__init__()
         self.config = config
-        dim, drop = config.dim, config.dropout
+        dim, drop, width = config.dim, config.dropout, config.dim
         if config.join == "words":
             self.embed = embeddings(config.modalities, features, vectors, dim, drop)
             self.encoder = Encoder(MethodConfig(dim=dim, dropout=drop))
         else:
             self.channels = Channels(config, features, vectors)
-        self.classify = classifier((1 if config.join == "words" else len(config.modalities)) * dim, dim, drop)
+            width = len(config.modalities) * dim
+        self.classify = classifier(width, dim, drop)
 
     def forward(self, batch: Batch) -> Output:
         """Classify a batch."""

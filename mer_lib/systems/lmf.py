@@ -4,8 +4,8 @@ Tensor fusion (Zadeh et al. 2017) multiplies every number of [x_a; 1] with every
 layer on the table of products. Here the weights of that layer are a sum of `rank` products of one factor for each
 modality, so the table is never built. The 1 keeps each modality alone among the products.
 
-Kept: the fusion. Simplified: the paper's subnetworks for each modality are our encoder and its mean over time, the same
-as the method's, so that only the fusion differs. With one modality alone, a linear layer is left. Sees one utterance: no
+Kept: the fusion. Simplified: the paper's subnetworks for each modality are our encoder and its mean over time, as in
+the method, so that only the fusion differs. With one modality alone, a linear layer is left. Sees one utterance: no
 context.
 """
 

@@ -4,9 +4,9 @@ Audio is read by convolutions and a bidirectional GRU, text by a bidirectional G
 transformer lets each modality look at the other; self-attention over the fused sequence picks what counts; its mean
 over time is classified.
 
-Kept: these parts in their order. Simplified: one layer each, our input features, our word vectors for GloVe; the joining
-along time and the mean at the end are our choice (we could check the abstract only). With one modality alone, its
-encoder and the self-attention are left. Sees one utterance: no context.
+Kept: these parts in their order. Simplified: two convolutions and one layer of all else, our audio features, our word
+vectors for GloVe. We could check the abstract only, so the joining along time and the mean at the end are our choice.
+With one modality alone, its encoder and the self-attention are left. Sees one utterance: no context.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The vector of each modality is mapped twice: by a map that all modalities share,
 losses shape the maps: the shared vectors should be distributed alike (CMD), shared and private should not overlap, and
 their sum should rebuild the vector. A transformer lets all these vectors look at each other; then they are classified.
 
-Kept: the maps, the losses and their weights (similarity 1, difference 0.3, reconstruction 1), the transformer, fusion.
+Kept: the maps, the losses and the weights that the authors' code begins with, the transformer.
 Simplified: one bidirectional LSTM and the mean over time for two layers and their last states; two modalities, no BERT.
 With one modality alone, its shared and private vector are left, and no similarity. Sees one utterance: no context.
 In `Output`, shared is `public` and private is `unique`: the method took them from here.

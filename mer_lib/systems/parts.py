@@ -1,4 +1,4 @@
-"""What several systems need: common options, encoders, heads, pooling, the way from utterances to dialogues and back."""
+"""What several systems need: options, encoders, heads, pooling, the way from utterances to dialogues and back."""
 
 from __future__ import annotations
 
