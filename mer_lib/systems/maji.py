@@ -39,7 +39,7 @@ class Maji(nn.Module):
     def forward(self, batch: Batch) -> Output:
         """Classify a batch."""
         encoded = self._encode(batch)
-        h, weights = encoded, {}
+        h, weights = encoded, dict[str, Tensor]()
         if len(h) == 2:
             h, weights = attend_both_ways(self.cross, h, batch)
             h = {m: self.after[m](x) for m, x in h.items()}

@@ -37,7 +37,7 @@ class MERHAN(nn.Module):
         """Classify a batch."""
         encoded = self.channels(batch)
         h = {m: self.local[m](x, x, batch.mask(m))[0] for m, x in encoded.items()}
-        weights: dict[str, Tensor] = {}
+        weights = dict[str, Tensor]()
         if len(h) == 2:
             h, weights = attend_both_ways(self.cross, h, batch)
         mask = torch.cat([batch.mask(m) for m in h], 1)
