@@ -14,7 +14,17 @@ from torch import nn
 from mer_lib.features import STEP_FEATURES
 from mer_lib.model import Method, MethodConfig
 from mer_lib.systems.baselines import Logistic, Majority
+from mer_lib.systems.early import Early, EarlyConfig
+from mer_lib.systems.gated import Gated
+from mer_lib.systems.late import Late, LateConfig
+from mer_lib.systems.lmf import LMF, LMFConfig
+from mer_lib.systems.maji import Maji
+from mer_lib.systems.mctn import MCTN, MCTNConfig
+from mer_lib.systems.mer_han import MERHAN
+from mer_lib.systems.misa import MISA, MISAConfig
+from mer_lib.systems.mmin import MMIN, MMINConfig
 from mer_lib.systems.parts import SystemConfig
+from mer_lib.systems.recurrent import RecurrentClassifier, RecurrentConfig
 
 
 class System(NamedTuple):
@@ -29,6 +39,16 @@ SYSTEMS = {
     "method": System(Method, MethodConfig, "Du et al. (2024), our reconstruction: all its parts switch on and off"),
     "majority": System(Majority, SystemConfig, "Always the largest class of training"),
     "logistic": System(Logistic, SystemConfig, "Logistic regression on the means of features and word vectors"),
+    "early": System(Early, EarlyConfig, "Early fusion: frames join the words they are spoken in, one encoder"),
+    "late": System(Late, LateConfig, "Late fusion: one classifier per modality, probabilities averaged or weighted"),
+    "gated": System(Gated, SystemConfig, "Arevalo et al. (2017), GMU: a gate mixes the modalities"),
+    "lmf": System(LMF, LMFConfig, "Liu et al. (2018): low-rank tensor fusion"),
+    "misa": System(MISA, MISAConfig, "Hazarika et al. (2020): shared and private vectors, transformer fusion"),
+    "mer-han": System(MERHAN, SystemConfig, "Zhang et al. (2023): local, cross-modal and global attention"),
+    "maji-2023": System(Maji, SystemConfig, "Maji et al. (2023): CNN and BiGRU, cross-modal transformer"),
+    "recurrent": System(RecurrentClassifier, RecurrentConfig, "LSTM or GRU per modality, one direction or two"),
+    "mctn": System(MCTN, MCTNConfig, "Pham et al. (2019): source to target to source; the source alone at test"),
+    "mmin": System(MMIN, MMINConfig, "Zhao et al. (2021): imagines a missing modality"),
 }
 
 

@@ -1,4 +1,4 @@
-"""What several systems need: common options, attentive pooling, the way from utterances to dialogues and back."""
+"""What several systems need: options, encoders, heads, pooling, the way from utterances to dialogues and back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mer_lib.model import MODALITIES, check_modalities
+from mer_lib.corpora.base import EMOTIONS
+from mer_lib.features.batches import Batch
+from mer_lib.model import MODALITIES, Dropout, Encoder, MethodConfig, check_modalities, embeddings, pool
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,61 @@ class SystemConfig:
         check_modalities(self.modalities)
 
 
+def check_choice(name: str, given: str, known: tuple[str, ...]) -> None:
+    """Raise a ValueError unless an option has one of the values it can have."""
+    if given not in known:
+        raise ValueError(f"{name} is {given!r}; it can be {', '.join(known)}.")
+
+
+class Channels(nn.Module):
+    """Embed and encode each modality by itself, with the method's own encoder: what a fusion starts from.
+
+    Args:
+        config: Says which modalities, how wide, how much dropout.
+        features: Number of audio features.
+        vectors: (vocabulary, dimensions), pretrained word vectors.
+        encoder: "conv", "lstm" or "gru"; see `model.Encoder`.
+    """
+
+    def __init__(self, config: SystemConfig, features: int, vectors: Tensor, encoder: str = "conv") -> None:
+        super().__init__()
+        shape = MethodConfig(dim=config.dim, dropout=config.dropout, encoder=encoder)
+        self.embed = embeddings(config.modalities, features, vectors, config.dim, config.dropout)
+        self.encoders = nn.ModuleDict({m: Encoder(shape) for m in config.modalities})
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Modality to its sequence H_m, (batch, time, d); padded steps come out as 0."""
+        x = {"audio": batch.audio, "text": batch.text}
+        return {m: encode(self.embed[m](x[m]), batch.mask(m)) for m, encode in self.encoders.items()}
+
+
+def pooled(sequences: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    """Mean over time of each modality: (batch, time, d) to (batch, d)."""
+    return {m: pool(sequence, batch.mask(m)) for m, sequence in sequences.items()}
+
+
+def classifier(width: int, dim: int, dropout: float) -> nn.Sequential:
+    """The method's own head, so that systems differ by what comes before it: (batch, width) to (batch, classes)."""
+    return nn.Sequential(
+        nn.LayerNorm(width), nn.Linear(width, dim), nn.GELU(), Dropout(dropout), nn.Linear(dim, len(EMOTIONS))
+    )
+
+
+def squared_error(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared error over what the mask shows; 0 where it shows nothing.
+
+    Args:
+        predicted: (..., d).
+        target: (..., d).
+        mask: (...), bool.
+
+    Returns:
+        A scalar.
+    """
+    error = (predicted - target).square().mean(-1)
+    return torch.where(mask, error, 0.0).sum() / mask.sum().clamp_min(1)
+
+
 class AttentivePool(nn.Module):
     """Mean over time with learned weights: score each step, softmax over what the mask shows.
 
@@ -43,6 +100,24 @@ class AttentivePool(nn.Module):
         scores = self.score(sequence).squeeze(-1).masked_fill(~mask, float("-inf"))
         weights = scores.softmax(-1)
         return (sequence * weights.unsqueeze(-1)).sum(1), weights
+
+
+def attend_both_ways(
+    cross: nn.ModuleDict, h: dict[str, Tensor], batch: Batch
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Let each of the two modalities look at the other, both at once.
+
+    Args:
+        cross: Modality that asks to its `model.Attention`.
+        h: Modality to (batch, time, d).
+        batch: Has the masks.
+
+    Returns:
+        The same as `h` with what was seen added, and modality that asks to the weights, as in `Output`.
+    """
+    pairs = (("audio", "text"), ("text", "audio"))
+    heard = {asks: cross[asks](h[asks], h[other], batch.mask(other)) for asks, other in pairs}
+    return {m: heard[m][0] for m in h}, {m: weights for m, (_, weights) in heard.items()}
 
 
 def dialogues(place: Tensor) -> tuple[Tensor, Tensor]:
