@@ -111,6 +111,15 @@ def test_parameters_reach_the_chapter(book: Book) -> None:
     assert any("seed 7 corpus duet-i root /" in str(cell.get("outputs")) for cell in cells)
 
 
+def test_a_chapter_says_whose_numbers_it_shows_when_they_are_not_of_duet(book: Book) -> None:
+    own = Book(book.folder, {**book.parameters, "corpus": "iemocap", "root": str(book.folder / "data")})
+    for one, said in ((own, True), (book, False)):
+        build_book.run_all(one, ["01_tiny"], 1)
+        title, note = nbformat.read(one.executed("01_tiny"), as_version=4).cells[:2]
+        assert title.source.startswith("# Tiny")
+        assert ("computed on `iemocap`" in note.source and "nobody knows its ceilings" in note.source) == said
+
+
 def test_a_failing_cell_is_named_with_chapter_and_error(book: Book) -> None:
     write(book.folder, DRAFT.replace('print("seed"', 'raise KeyError("lost key")  # ('))
     with pytest.raises(BookError, match=r"01_tiny, cell \d: KeyError: 'lost key'\n\s+from IPython") as failure:

@@ -1,10 +1,13 @@
 """Small trees in the released formats of IEMOCAP, MSP-IMPROV and MELD, with their quirks, spoken by Duet.
 
 Nothing of the real corpora is in here: words and voices are those of Duet.
+
+    python tests/trees.py FOLDER        writes a tree like IEMOCAP_full_release, large enough for the whole book
 """
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -307,3 +310,7 @@ def damaged_lines(draw: st.DrawFn, good: list[str]) -> str:
             line = line[:at] + surprise + line[at + draw(st.integers(0, 3)) :]
         lines.append(line)
     return draw(st.sampled_from(["\n", "\r\n", "\r"])).join(lines)
+
+
+if __name__ == "__main__":
+    iemocap(Path(sys.argv[1]), each=4, seconds=None)

@@ -162,10 +162,29 @@ def run(book: Book, chapter: str, now: str) -> tuple[float, list[str]]:
     except DeadKernelError:
         raise BookError(f"{chapter}: its kernel died, perhaps for want of memory. Try JOBS=1. (see {beside})") from None
     seconds = time.monotonic() - start
+    if not planted(book):
+        _say_whose_numbers(book, beside)
     os.replace(beside, target)
     record = {"made_from": digest([book.source(chapter)], now), "seconds": round(seconds, 1)}
     _write(book.record(chapter), json.dumps(record))
     return seconds, warnings(chapter, target)
+
+
+def planted(book: Book) -> bool:
+    """Whether the book runs on a corpus that ships with it, whose truth is known."""
+    return str(book.parameters["corpus"]).startswith("duet")
+
+
+def _say_whose_numbers(book: Book, path: Path) -> None:
+    """Put a note below the title of an executed chapter that ran on the reader's own corpus."""
+    note = (
+        f"> **This copy of the chapter was computed on `{book.parameters['corpus']}`.** Its tables and figures show"
+        " that corpus. Nothing was planted in it, and nobody knows its ceilings: where the text speaks of planted truth"
+        " or of a ceiling, it speaks of Duet."
+    )
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(note))
+    nbformat.write(notebook, path)
 
 
 def _environment(book: Book) -> dict[str, str]:
@@ -320,7 +339,7 @@ def checked(book: Book, chapters: list[str], names: Iterable[str]) -> Book:
         raise BookError(f"There is no profile {profile!r}; choose PROFILE from {', '.join(PROFILES)}.")
     if root and not Path(str(root)).is_dir():
         raise BookError(f"There is no folder {root}; ROOT must be the folder that holds {corpus}.")
-    if not root and not str(corpus).startswith("duet"):
+    if not root and not planted(book):
         raise BookError(f"{corpus} does not ship with the book; say where your copy is: ROOT=/path/to/it.")
     absolute = str(Path(str(root)).resolve()) if root else None
     return replace(book, parameters={**book.parameters, "root": absolute})
