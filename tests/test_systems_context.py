@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ from test_model import utterances
 from test_systems import FEATURES, PLACES, VOCABULARY, build, everything, talk
 from torch.nn import functional as F
 
-from mer_lib import systems
+from mer_lib import experiments, systems
+from mer_lib.features import word_vectors
 from mer_lib.features.batches import Batch
 from mer_lib.model import Attention
 from mer_lib.systems import consk_gcn
@@ -245,6 +248,15 @@ def test_turns_with_emotional_words_in_common_are_tied_by_knowledge() -> None:
     weights = system.weights(torch.randn(1, 3, 16), everything(data))[0]
     assert weights[0, 2] > weights[0, 1]
     assert torch.isclose(weights[0, 2], weights[0, 0])  # words without affect say nothing
+
+
+def test_a_run_tells_the_system_which_words_its_vectors_belong_to() -> None:
+    run = experiments.Run("duet-i", 1, 0, system="consk-gcn")
+    learned = word_vectors(["I am so happy today", "I am so angry today", "she is happy"] * 3, dimensions=4)
+    assert [learned.tokenizer.token_to_id(word) for word in learned.words] == list(range(len(learned.vectors)))
+    system = experiments._built(run, SimpleNamespace(vectors=learned))
+    known = {word for word, vector in zip(learned.words, system.knowledge.weight, strict=True) if vector.any()}
+    assert known == {"happy"}  # "angry" is too rare for the vocabulary
 
 
 def test_without_words_knowledge_ties_all_turns_alike() -> None:

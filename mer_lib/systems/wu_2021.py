@@ -40,7 +40,7 @@ class Wu2021Config(SystemConfig):
 
 
 class MultiHeadPool(nn.Module):
-    """Several weighted means over time, side by side, mapped to width d. Source: Lin et al. (2017), equation 6."""
+    """Several weighted means over time, side by side, mapped to width d. Source: Lin et al. (2017)."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
