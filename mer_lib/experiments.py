@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from joblib import Parallel, delayed
+from torch import nn
 from tqdm import tqdm
 
 import mer_lib
@@ -125,19 +126,24 @@ def fit(run: Run) -> tuple[Trained, Prepared]:
 def fit_on(run: Run, data: Prepared) -> Trained:
     """Train the system of a run on data that need not be those of its corpus."""
     seed_everything(run.seed)
-    system = systems.build(run.system, torch.as_tensor(data.vectors.vectors), **dict(run.options))
-    return train(system, data.train, data.dev, run.training, run.seed)
+    return train(_built(run, data), data.train, data.dev, run.training, run.seed)
 
 
 def trained(run: Run) -> tuple[Trained, Prepared]:
     """Like `fit`, but a training that was done before is read from the cache: chapters share their systems."""
     stored = cached("trained", f"{run.key()} {_code()}", lambda: _pack(fit(run)[0]))
     data = prepared(run.corpus, run.fold, run.root)
-    system = systems.build(run.system, torch.as_tensor(data.vectors.vectors), **dict(run.options))
+    system = _built(run, data)
     system.load_state_dict({name[7:]: torch.as_tensor(v) for name, v in stored.items() if name.startswith("weight/")})
     columns = {name[8:]: v.tolist() for name, v in stored.items() if name.startswith("history/")}
     history = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return Trained(system.eval(), history, float(stored["seconds"][0]), stored["prior"]), data
+
+
+def _built(run: Run, data: Prepared) -> nn.Module:
+    """The system of a run with fresh weights."""
+    known = data.vectors
+    return systems.build(run.system, torch.as_tensor(known.vectors), words=known.words, **dict(run.options))
 
 
 def _pack(result: Trained) -> dict[str, np.ndarray]:

@@ -309,6 +309,13 @@ def embeddings(modalities: tuple[str, ...], features: int, vectors: Tensor, dim:
     return found
 
 
+def classifier(width: int, dim: int, dropout: float) -> nn.Sequential:
+    """The head of the method, and of the systems that it is compared with: (..., width) to (..., classes)."""
+    return nn.Sequential(
+        nn.LayerNorm(width), nn.Linear(width, dim), nn.GELU(), Dropout(dropout), nn.Linear(dim, len(EMOTIONS))
+    )
+
+
 class Method(nn.Module):
     """The whole method for two modalities, or its encoder and head for one.
 
@@ -337,13 +344,7 @@ class Method(nn.Module):
                 self.heads = nn.ModuleDict({m: nn.Linear(dim, len(EMOTIONS)) for m in config.modalities})
             if config.reconstruction:
                 self.rebuild = nn.ModuleDict({m: nn.Linear(2 * dim, dim) for m in config.modalities})
-        self.classify = nn.Sequential(
-            nn.LayerNorm(parts * dim),
-            nn.Linear(parts * dim, dim),
-            nn.GELU(),
-            Dropout(drop),
-            nn.Linear(dim, len(EMOTIONS)),
-        )
+        self.classify = classifier(parts * dim, dim, drop)
 
     def forward(self, batch: Batch) -> Output:
         """Classify a batch."""

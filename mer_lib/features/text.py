@@ -33,6 +33,11 @@ class WordVectors:
     tokenizer: Tokenizer
     vectors: np.ndarray
 
+    @property
+    def words(self) -> list[str]:
+        """The word of each row of `vectors`."""
+        return [str(self.tokenizer.id_to_token(row)) for row in range(len(self.vectors))]
+
     def encode(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the ids of a text's words, (time,), and where each begins and ends, (time, 2), from 0 to 1.
 

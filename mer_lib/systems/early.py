@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from mer_lib.features.batches import Batch
-from mer_lib.model import Encoder, MethodConfig, Output, embeddings, frame_spans, pool
-from mer_lib.systems.parts import Channels, SystemConfig, check_choice, classifier, pooled
+from mer_lib.model import Encoder, MethodConfig, Output, classifier, embeddings, frame_spans, pool
+from mer_lib.systems.parts import Channels, SystemConfig, check_choice, pooled
 
 
 @dataclass(frozen=True)

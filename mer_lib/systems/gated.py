@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from mer_lib.features.batches import Batch
-from mer_lib.model import Output
-from mer_lib.systems.parts import Channels, SystemConfig, classifier, pooled
+from mer_lib.model import Output, classifier
+from mer_lib.systems.parts import Channels, SystemConfig, pooled
 
 
 class GatedUnit(nn.Module):

@@ -21,8 +21,8 @@ from torch.nn import functional as F
 
 from mer_lib.corpora.base import EMOTIONS
 from mer_lib.features.batches import Batch
-from mer_lib.model import Output
-from mer_lib.systems.parts import Channels, SystemConfig, check_choice, classifier, pooled
+from mer_lib.model import Output, classifier
+from mer_lib.systems.parts import Channels, SystemConfig, check_choice, pooled
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mer_lib.features.batches import Batch
-from mer_lib.model import Output
-from mer_lib.systems.parts import Channels, SystemConfig, classifier, pooled
+from mer_lib.model import Output, classifier
+from mer_lib.systems.parts import Channels, SystemConfig, pooled
 
 
 @dataclass(frozen=True)

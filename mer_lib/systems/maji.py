@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from mer_lib.features.batches import Batch
-from mer_lib.model import Attention, ConvBlock, FeedForward, Output, Recurrent, embeddings, pool
-from mer_lib.systems.parts import SystemConfig, attend_both_ways, classifier
+from mer_lib.model import Attention, ConvBlock, FeedForward, Output, Recurrent, classifier, embeddings, pool
+from mer_lib.systems.parts import SystemConfig, attend_both_ways
 
 
 class Maji(nn.Module):

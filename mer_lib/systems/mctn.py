@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from mer_lib.features.batches import Batch
-from mer_lib.model import MODALITIES, Attention, Output, Recurrent, embeddings, frame_spans
-from mer_lib.systems.parts import SystemConfig, classifier, pooled, squared_error
+from mer_lib.model import MODALITIES, Attention, Output, Recurrent, classifier, embeddings, frame_spans
+from mer_lib.systems.parts import SystemConfig, pooled, squared_error
 
 
 @dataclass(frozen=True)

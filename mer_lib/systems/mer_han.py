@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from mer_lib.features.batches import Batch
-from mer_lib.model import Attention, Output
-from mer_lib.systems.parts import AttentivePool, Channels, SystemConfig, attend_both_ways, classifier
+from mer_lib.model import Attention, Output, classifier
+from mer_lib.systems.parts import AttentivePool, Channels, SystemConfig, attend_both_ways
 
 
 class MERHAN(nn.Module):

@@ -20,8 +20,8 @@ from torch.nn import functional as F
 
 from mer_lib.features.batches import Batch
 from mer_lib.losses import difference, subspace_mapping_loss
-from mer_lib.model import Attention, FeedForward, Output
-from mer_lib.systems.parts import Channels, SystemConfig, classifier, pooled
+from mer_lib.model import Attention, FeedForward, Output, classifier
+from mer_lib.systems.parts import Channels, SystemConfig, pooled
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from mer_lib.features.batches import Batch
-from mer_lib.model import MODALITIES, Output
-from mer_lib.systems.parts import Channels, SystemConfig, classifier, pooled, squared_error
+from mer_lib.model import MODALITIES, Output, classifier
+from mer_lib.systems.parts import Channels, SystemConfig, pooled, squared_error
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What several systems need: options, encoders, heads, pooling, the way from utterances to dialogues and back."""
+"""What several systems need: options, encoders, heads, pooling."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mer_lib.corpora.base import EMOTIONS
 from mer_lib.features.batches import Batch
-from mer_lib.model import MODALITIES, Dropout, Encoder, MethodConfig, check_modalities, embeddings, pool
+from mer_lib.model import MODALITIES, Encoder, MethodConfig, check_modalities, embeddings, pool
 
 
 @dataclass(frozen=True)
@@ -63,13 +62,6 @@ def pooled(sequences: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
     return {m: pool(sequence, batch.mask(m)) for m, sequence in sequences.items()}
 
 
-def classifier(width: int, dim: int, dropout: float) -> nn.Sequential:
-    """The method's own head, so that systems differ by what comes before it: (batch, width) to (batch, classes)."""
-    return nn.Sequential(
-        nn.LayerNorm(width), nn.Linear(width, dim), nn.GELU(), Dropout(dropout), nn.Linear(dim, len(EMOTIONS))
-    )
-
-
 def squared_error(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """Mean squared error over what the mask shows; 0 where it shows nothing.
 
@@ -118,29 +110,3 @@ def attend_both_ways(
     pairs = (("audio", "text"), ("text", "audio"))
     heard = {asks: cross[asks](h[asks], h[other], batch.mask(other)) for asks, other in pairs}
     return {m: heard[m][0] for m in h}, {m: weights for m, (_, weights) in heard.items()}
-
-
-def dialogues(place: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each utterance of a batch stands in its dialogue.
-
-    Args:
-        place: (batch, 3), as in `Batch`; the turns of a dialogue follow each other.
-
-    Returns:
-        (batch, 2), the dialogue and the turn, both counted from 0 within the batch; and (dialogues, turns), True where
-        there is a turn. `padded` and `table[row, turn]` use them.
-    """
-    _, row = torch.unique_consecutive(place[:, 0], return_inverse=True)
-    lengths = torch.bincount(row)
-    first = lengths.cumsum(0) - lengths
-    turn = torch.arange(len(row)) - first[row]
-    return torch.stack([row, turn], -1), torch.arange(int(lengths.max())) < lengths[:, None]
-
-
-def padded(vectors: Tensor, where: Tensor, mask: Tensor) -> Tensor:
-    """Put the vectors of utterances into a table of dialogues: (batch, d) to (dialogues, turns, d), 0 where none is.
-
-    `table[where[:, 0], where[:, 1]]` takes them out again.
-    """
-    table = vectors.new_zeros(*mask.shape, vectors.shape[-1])
-    return table.index_put((where[:, 0], where[:, 1]), vectors)

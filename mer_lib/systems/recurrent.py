@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from mer_lib.features.batches import Batch
-from mer_lib.model import Output, Recurrent, embeddings
-from mer_lib.systems.parts import SystemConfig, check_choice, classifier, pooled
+from mer_lib.model import Output, Recurrent, classifier, embeddings
+from mer_lib.systems.parts import SystemConfig, check_choice, pooled
 
 
 @dataclass(frozen=True)
