@@ -32,6 +32,13 @@ PROFILES = ("fast", "full")
 RUN = ["corpus", "variant", "fold", "seed"]
 """Columns that name a run within the record."""
 
+
+def _by_channel(name: str, system: str, **options: Any) -> dict[str, dict[str, Any]]:
+    """The rows of one system that hears only, reads only, or does both."""
+    channels = {"A": ("audio",), "T": ("text",), "A+T": ("audio", "text")}
+    return {f"{name}: {c}": {"system": system, "modalities": m, **options} for c, m in channels.items()}
+
+
 VARIANTS: dict[str, dict[str, Any]] = {
     "A": {"modalities": ("audio",)},
     "T": {"modalities": ("text",)},
@@ -52,8 +59,31 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "A+T (beta = 0.1)": {"beta": 0.1},
     "A+T (beta = 2)": {"beta": 2.0},
     "A+T (w/o alignment)": {"alignment": "none"},
+    "bc-LSTM": {"system": "bc-lstm"},
+    "CATF-LSTM": {"system": "catf-lstm"},
+    "Lian 2019": {"system": "lian-2019"},
+    "DANN": {"system": "dann"},
+    "CONSK-GCN": {"system": "consk-gcn"},
+    "Wu 2021": {"system": "wu-2021"},
+    "Dutta 2022": {"system": "dutta-2022"},
+    "MER-HAN": {"system": "mer-han"},
+    "Maji 2023": {"system": "maji-2023"},
+    **_by_channel("MCTN", "mctn"),
+    **_by_channel("MMIN", "mmin"),
+    **_by_channel("plain Bi-LSTM", "recurrent", cell="lstm"),
+    **_by_channel("plain GRU", "recurrent", bidirectional=False),
+    **_by_channel("plain Bi-GRU", "recurrent"),
+    "majority": {"system": "majority"},
+    "logistic regression": {"system": "logistic"},
+    "early fusion": {"system": "early"},
+    "late fusion (average)": {"system": "late"},
+    "late fusion (learned)": {"system": "late", "combine": "learned"},
+    "gated fusion": {"system": "gated"},
+    "LMF": {"system": "lmf"},
+    "MISA": {"system": "misa"},
 }
-"""The rows of the tables, as options of the method; where an option is not named it has its usual value."""
+"""The rows of the tables: a system (the method where none is named) and its options; where an option is not named it
+has its usual value."""
 
 PARTS: dict[str, tuple[str, Any]] = {"attention": ("attention", False), "L_sp": ("alpha", 0.0), "L_ua": ("beta", 0.0)}
 """The method's three parts, and the option that takes each of them away."""
@@ -68,10 +98,22 @@ TABLES = {
         "A+T (w/o L_ua)", "A+T (beta = 0.1)", "A+T (beta = 2)",
     ),
     "alignment": ("A+T", "A+T (w/o alignment)", "A+T (w/o attention)"),
+    "table4": (
+        "bc-LSTM", "CATF-LSTM", "Lian 2019", "DANN", "CONSK-GCN", "Wu 2021", "Dutta 2022", "MER-HAN", "Maji 2023",
+        "A+T",
+    ),
+    "table5": (
+        *(name for name in VARIANTS if name.startswith(("MCTN", "MMIN", "plain"))),
+        "A", "T", "A+T",
+    ),
+    "baselines": (
+        "majority", "logistic regression", "early fusion", "late fusion (average)", "late fusion (learned)",
+        "gated fusion", "LMF", "MISA", "A+T",
+    ),
 }  # fmt: skip
-"""Which rows a table has: the deck's Tables 3, 6 and 7; all eight combinations of the three parts; other weights of
-the two losses (alpha of L_sp: 0, 0.01, 0.1, 1; beta of L_ua: 0, 0.1, 0.5, 2; `A+T` has 0.1 and 0.5); and attention
-with its prior on alignment, without it, and none."""
+"""Which rows a table has: the deck's Tables 3 to 7; all eight combinations of the three parts; other weights of
+the two losses (alpha of L_sp: 0, 0.01, 0.1, 1; beta of L_ua: 0, 0.1, 0.5, 2; `A+T` has 0.1 and 0.5); attention
+with its prior on alignment, without it, and none; and the baselines that any reader asks for."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +254,7 @@ def grid(
     root: str | None = None,
     training: TrainingConfig | None = None,
 ) -> list[Run]:
-    """All combinations of variants, folds and seeds of the method on one corpus.
+    """All combinations of variants, folds and seeds on one corpus.
 
     Args:
         corpus: Name of the corpus.
@@ -237,11 +279,17 @@ def grid(
         raise ValueError("There is nothing to run; ask for at least one variant, one fold and one seed.")
     how = training or TrainingConfig()
     return [
-        Run(corpus, fold, seed, variant, options=tuple(sorted(VARIANTS[variant].items())), root=root, training=how)
+        Run(corpus, fold, seed, variant, *_system(variant), root, how)
         for fold in numbers
         for seed in seeds
         for variant in variants
     ]
+
+
+def _system(variant: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
+    """Name of the system of a variant, and its options as sorted pairs."""
+    options = dict(VARIANTS[variant])
+    return options.pop("system", "method"), tuple(sorted(options.items()))
 
 
 class Task(Protocol):

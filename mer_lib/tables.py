@@ -83,7 +83,7 @@ def table3(results: pd.DataFrame, corpus: str) -> pd.DataFrame:
 
 
 def ablation(results: pd.DataFrame, corpus: str, table: str) -> pd.DataFrame:
-    """Arrange the runs on one corpus as Table 6 or 7 of the deck, or as one of our own tables of variants.
+    """Arrange the runs on one corpus as one of the deck's Tables 4 to 7, or as one of our own tables of variants.
 
     Args:
         results: As for `table3`.
@@ -91,8 +91,8 @@ def ablation(results: pd.DataFrame, corpus: str, table: str) -> pd.DataFrame:
         table: A key of `experiments.TABLES`.
 
     Returns:
-        As `table3`, with the columns WA, F1 and UA; "reported" has the deck's WA and F1 (Tables 6 and 7 only),
-        "ceiling" and "share" have WA and UA.
+        As `table3`, with the columns WA, F1 and UA; "reported" has the deck's WA or F1, or both, where it has that
+        table on the dataset that the corpus mirrors; "ceiling" and "share" have WA and UA.
 
     Raises:
         ValueError: As `table3`, or if there is no such table.
@@ -116,11 +116,12 @@ def _arranged(results: pd.DataFrame, corpus: str, table: str, scores: dict[str, 
         group: pd.DataFrame({shown: found[name, end] for shown, name in scores.items()})
         for group, end in (("measured", "mean"), ("low", "low"), ("high", "high"))
     }
-    if corpus in DECK and table.removeprefix("table").isdecimal():
-        groups["reported"] = deck(int(table.removeprefix("table")), DECK[corpus]).loc[variants]
+    number, dataset = table.removeprefix("table"), DECK.get(corpus)
+    if number.isdecimal() and dataset in set(reported(int(number))["dataset"]):
+        groups["reported"] = deck(int(number), dataset).loc[variants]
     if corpus in duet.names():
         best = ceilings_by_class(duet.process(corpus))
-        channels = [CHANNELS.get(variant, "both") for variant in variants]
+        channels = [CHANNELS.get(variant.rpartition(": ")[2], "both") for variant in variants]
         known = [shown for shown in scores if shown in best]
         groups["ceiling"] = best.loc[channels, known].set_axis(variants)
         groups["share"] = 100 * groups["measured"][["WA", "UA"]] / groups["ceiling"][["WA", "UA"]]
@@ -143,23 +144,23 @@ def _require_same_runs(runs: pd.DataFrame) -> None:
 
 
 def deck(table: int, dataset: str) -> pd.DataFrame:
-    """Table 3, 6 or 7 as the deck prints it, its rows under our names and in our order.
+    """A result table as the deck prints it, its rows under our names and in our order.
 
     Args:
         table: Its number in the deck.
-        dataset: "IEMOCAP" or "MSP-Improv".
+        dataset: "IEMOCAP" or "MSP-Improv"; Table 4 is on the first only, Table 5 on the second only.
 
     Returns:
-        One row per variant. Table 3: columns happy, sad, neutral, angry, average; Tables 6 and 7: WA, F1.
+        One row per variant. Table 3: columns happy, sad, neutral, angry, average; Table 4: WA; Table 5: F1; Tables 6
+        and 7: WA, F1.
 
     Raises:
-        ValueError: If the deck has no such table of variants, or no such dataset.
+        ValueError: If the deck has no such result table, or it is not on this dataset.
     """
-    if f"table{table}" not in TABLES:
-        raise ValueError(f"Table {table} of the deck does not compare our variants; Tables 3, 6 and 7 do.")
     rows = reported(table)
     if dataset not in set(rows["dataset"]):
-        raise ValueError(f"The deck has no dataset {dataset!r}; it has {', '.join(sorted(set(rows['dataset'])))}.")
+        has = ", ".join(sorted(set(rows["dataset"])))
+        raise ValueError(f"Table {table} of the deck is not on {dataset!r}; it is on {has}.")
     rows = rows[rows["dataset"] == dataset]
     column = rows["class"].where(rows["metric"] == "accuracy", rows["metric"])
     rows = rows.assign(variant=[_variant(row) for row in rows.to_dict("records")], column=column)
@@ -167,9 +168,16 @@ def deck(table: int, dataset: str) -> pd.DataFrame:
     return wide.loc[list(TABLES[f"table{table}"]), list(dict.fromkeys(column))].rename_axis(columns=None)
 
 
+NAMES = {"Zheng.": "Lian 2019", "Wen.": "Wu 2021", "Soumya.": "Dutta 2022", "Bubai.": "Maji 2023"}
+"""Systems that the deck calls by a first name, under the name of their first author and the year."""
+
+
 def _variant(row: dict) -> str:
     """Our name of a row of the deck: the channels or the system, and the parts that it says are left out."""
-    name = row["modality"] if row["system"] == "Our Method" else row["system"]
+    if row["table"] == 5 and row["system"] != "Our Method":
+        plain = "" if row["reference"] else "plain "
+        return f"{plain}{row['system']}: {row['modality']}"
+    name = row["modality"] or "A+T" if row["system"] == "Our Method" else NAMES.get(row["system"], row["system"])
     missing = [part for part in PARTS if row[part.lower()] is False]
     return f"{name} (w/o {', '.join(missing)})" if missing else name
 

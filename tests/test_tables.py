@@ -101,8 +101,34 @@ def test_a_table_that_the_deck_does_not_have_has_no_numbers_of_the_deck(table: s
 def test_a_table_that_nobody_has_is_refused() -> None:
     with pytest.raises(ValueError, match="no table 'table9'; there are table3, table6"):
         tables.ablation(runs(), "duet-i", "table9")
-    with pytest.raises(ValueError, match="Table 4 of the deck does not compare our variants"):
-        tables.deck(4, "IEMOCAP")
+    with pytest.raises(ValueError, match="no result table 8"):
+        tables.deck(8, "IEMOCAP")
+
+
+@pytest.mark.parametrize(
+    ("table", "corpus", "variant", "column", "value"),
+    [
+        ("table4", "duet-i", "Lian 2019", "WA", 78.02),
+        ("table4", "duet-i", "A+T", "WA", 85.92),
+        ("table5", "duet-m", "MMIN: T", "F1", 55.73),
+        ("table5", "duet-m", "plain Bi-GRU: A+T", "F1", 82.70),
+        ("table5", "duet-m", "A", "F1", 55.50),
+    ],
+)
+def test_tables_4_and_5_stand_beside_the_deck_on_the_one_dataset_that_it_has(
+    table: str, corpus: str, variant: str, column: str, value: float
+) -> None:
+    made = tables.ablation(runs(corpus, table=table), corpus, table)
+    assert list(made.index) == list(TABLES[table])
+    assert made.loc[variant, ("reported", column)] == value
+    other = "duet-m" if corpus == "duet-i" else "duet-i"
+    assert "reported" not in tables.ablation(runs(other, table=table), other, table)
+
+
+def test_a_system_that_hears_only_is_held_against_the_ceiling_of_hearing() -> None:
+    made = tables.ablation(runs("duet-m", table="table5"), "duet-m", "table5")
+    for channel in ("A", "T", "A+T"):
+        assert made.loc[f"MMIN: {channel}", "ceiling"].equals(made.loc[channel, "ceiling"])
 
 
 def test_of_a_sweep_under_way_only_what_all_variants_have_is_compared() -> None:
@@ -248,8 +274,10 @@ def test_results_without_the_corpus_are_refused() -> None:
 
 
 def test_the_deck_is_asked_for_a_dataset_that_it_has() -> None:
-    with pytest.raises(ValueError, match="no dataset 'MELD'; it has IEMOCAP, MSP-Improv"):
+    with pytest.raises(ValueError, match="Table 3 of the deck is not on 'MELD'; it is on IEMOCAP, MSP-Improv"):
         tables.deck(3, "MELD")
+    with pytest.raises(ValueError, match="Table 5 of the deck is not on 'IEMOCAP'; it is on MSP-Improv"):
+        tables.deck(5, "IEMOCAP")
 
 
 def test_a_further_seed_lies_within_the_prediction_interval() -> None:
