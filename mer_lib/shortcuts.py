@@ -199,13 +199,14 @@ def reliance(decisions: pd.DataFrame, favour: pd.Series) -> pd.Series:
         favour: As `favoured` returns.
 
     Returns:
-        The mean over emotions, indexed by session (or by fold, where there is no session).
+        The mean over emotions, indexed by session (or by fold, where there is no session). Where no emotion has both
+        kinds of utterances, there is nothing to compare, and the session is left out.
     """
     place = "session" if "session" in decisions else "fold"
     known = decisions[decisions["id"].isin(favour.index)]
     known = known.assign(right=known["adjusted"] == known["emotion"], favour=known["id"].map(favour))
     recalls = known.pivot_table("right", [place, "emotion"], "favour", aggfunc="mean")
-    return 100 * (recalls[True] - recalls[False]).groupby(place).mean()
+    return 100 * (recalls[True] - recalls[False]).groupby(place).mean().dropna()
 
 
 def chosen(judge: Sequence[float], score: Sequence[float], tries: int) -> float:

@@ -144,6 +144,8 @@ def test_who_guesses_by_the_scenario_relies_on_it_and_who_is_always_right_does_n
     guesses = decided.assign(adjusted=guess.to_numpy())
     np.testing.assert_allclose(shortcuts.reliance(guesses, favour), [100, 100])
     np.testing.assert_allclose(shortcuts.reliance(decided.assign(adjusted=decided["emotion"]), favour), [0, 0])
+    bar = guesses[guesses["id"].str.contains("bar")]
+    assert shortcuts.reliance(bar, favour).empty, "the bar favours all of its happy ones and none of its sad ones"
     by_fold = guesses.drop(columns="session").assign(fold=1)
     assert shortcuts.reliance(by_fold, favour).to_dict() == {1: 100}
 
