@@ -51,28 +51,32 @@ def _parser() -> argparse.ArgumentParser:
 
     run = command("run", _run, "train one system on one fold and test it")
     many = command("sweep", _sweep, "train all variants on many folds and seeds")
+    tune = command("tune", _tune, "try every row of a table with the same few learning rates, on dev only")
     when = command("conditions", _conditions, "measure when each part of the method matters, on corpora drawn anew")
     limits = command("ceilings", _ceilings, "the best possible scores on a Duet corpus")
     command("systems", _systems, "list the systems")
     command("corpora", _corpora, "list the corpora")
     tables = command("tables", _tables, "print mean and 95 percent interval of finished runs")
-    for sub in (run, many):
+    for sub in (run, many, tune):
         sub.add_argument("--root", help="folder of a licensed corpus")
     for sub in (run, limits):
         sub.add_argument("--corpus", required=True)
-    many.add_argument("--corpus", action="append", required=True)
+    for sub in (many, tune):
+        sub.add_argument("--corpus", action="append", required=True)
+        sub.add_argument("--table", choices=experiments.TABLES, default="table3", help="which rows")
+        sub.add_argument("--jobs", type=int, help="processes, default one per core")
     rows = f"row of a table: {', '.join(experiments.VARIANTS)}"
-    run.add_argument("--system", default="method")
-    run.add_argument("--variant", default="A+T", help=rows)
+    run.add_argument("--system", default="method", help="with its usual options; of the method, a row may be named")
+    run.add_argument("--variant", help=f"{rows}; default: A+T")
     run.add_argument("--fold", default="1", help="number or name of the held-out session")
     run.add_argument("--seed", type=int, default=0)
-    many.add_argument("--table", choices=experiments.TABLES, default="table3", help="which rows")
     many.add_argument("--variant", action="append", help=f"{rows}; default: those of the table")
     many.add_argument("--fold", type=int, action="append", help="default: all folds")
     many.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0")
-    many.add_argument("--jobs", type=int, help="processes, default one per core")
     many.add_argument("--store", type=Path, default=Path("_build/runs"), help="folder that keeps each finished run")
     many.add_argument("--out", type=Path, required=True, help="CSV file, one row per run; runs it holds are left out")
+    tune.add_argument("--store", type=Path, default=Path("_build/tuning"), help="folder that keeps each finished run")
+    tune.add_argument("--out", type=Path, required=True, help="CSV file, one row per variant and rate; added to")
     when.add_argument("--condition", action="append", help=f"default all: {'; '.join(conditions.CONDITIONS)}")
     when.add_argument("--draws", type=int, default=8, help="number of corpora to draw, from 1")
     when.add_argument("--seeds", type=int, default=1, help="number of seeds per draw, from 0")
@@ -87,8 +91,12 @@ def _parser() -> argparse.ArgumentParser:
 def _run(asked: argparse.Namespace) -> pd.DataFrame:
     systems.require(asked.system)
     number = corpora.load(asked.corpus, root=asked.root).fold_number(asked.fold)
-    (run,) = experiments.grid(asked.corpus, [asked.variant], [number], [asked.seed], root=asked.root)
-    return pd.DataFrame([experiments.execute(replace(run, system=asked.system))])
+    (run,) = experiments.grid(asked.corpus, [asked.variant or "A+T"], [number], [asked.seed], root=asked.root)
+    if asked.system != "method":
+        if asked.variant:
+            raise ValueError(f"Give --variant {asked.variant!r} or --system {asked.system!r}, not both.")
+        run = replace(run, system=asked.system, variant=asked.system, options=())
+    return pd.DataFrame([experiments.execute(run)])
 
 
 def _sweep(asked: argparse.Namespace) -> pd.DataFrame:
@@ -104,6 +112,17 @@ def _sweep(asked: argparse.Namespace) -> pd.DataFrame:
         experiments.keep_results(experiments.sweep(new, asked.store, asked.jobs), asked.out)
     results = experiments.read_results(asked.out)
     return _flat(experiments.summary(results[results["key"].isin([run.key() for run in runs])]))
+
+
+def _tune(asked: argparse.Namespace) -> pd.DataFrame:
+    runs = [
+        run
+        for corpus in asked.corpus
+        for run in experiments.tuning(corpus, experiments.TABLES[asked.table], root=asked.root)
+    ]
+    found = pd.DataFrame(experiments.complete(runs, experiments.tried, asked.store, asked.jobs))
+    experiments.keep_results(found, asked.out, ["corpus", "variant", "rate"])
+    return found[["corpus", "variant", "rate", "dev_ua", "epoch"]].round(4)
 
 
 def _conditions(asked: argparse.Namespace) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from mer_lib.features.batches import Prepared, prepare
 from mer_lib.features.cache import cached, digest
 from mer_lib.features.check import check_audio
 from mer_lib.metrics import adjusted, mean_interval, scores
+from mer_lib.shipped import folder
 from mer_lib.training import Trained, TrainingConfig, predict, seed_everything, train
 
 PROFILES = ("fast", "full")
@@ -114,6 +115,10 @@ TABLES = {
 """Which rows a table has: the deck's Tables 3 to 7; all eight combinations of the three parts; other weights of
 the two losses (alpha of L_sp: 0, 0.01, 0.1, 1; beta of L_ua: 0, 0.1, 0.5, 2; `A+T` has 0.1 and 0.5); attention
 with its prior on alignment, without it, and none; and the baselines that any reader asks for."""
+
+
+RATES = (1e-3, 2e-3, 4e-3)
+"""Learning rates that every system is tried with: the whole of its tuning (our choice)."""
 
 
 @dataclass(frozen=True)
@@ -262,7 +267,7 @@ def grid(
         folds: Numbers from 1; None for all.
         seeds: One run each.
         root: Folder of a licensed corpus.
-        training: How to train; by default as in the book.
+        training: How to train; by default as in the book, with the rate of `rates` for systems beside the method.
 
     Raises:
         ValueError: If a variant is unknown, or there is nothing to run.
@@ -277,9 +282,8 @@ def grid(
         loaded.fold(number)
     if not (variants and numbers and seeds):
         raise ValueError("There is nothing to run; ask for at least one variant, one fold and one seed.")
-    how = training or TrainingConfig()
     return [
-        Run(corpus, fold, seed, variant, *_system(variant), root, how)
+        Run(corpus, fold, seed, variant, *_system(variant), root, training or _usual(variant))
         for fold in numbers
         for seed in seeds
         for variant in variants
@@ -290,6 +294,36 @@ def _system(variant: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
     """Name of the system of a variant, and its options as sorted pairs."""
     options = dict(VARIANTS[variant])
     return options.pop("system", "method"), tuple(sorted(options.items()))
+
+
+def _usual(variant: str) -> TrainingConfig:
+    """How a variant is trained: the method as it always was, another system with its own rate, if it has one."""
+    usual = TrainingConfig()
+    return usual if _system(variant)[0] == "method" else replace(usual, rate=rates().get(variant, usual.rate))
+
+
+def tuning(corpus: str, variants: Sequence[str], root: str | None = None) -> list[Run]:
+    """Try each variant with all `RATES` on the first fold; only the scores on dev are to be looked at."""
+    return [
+        run for rate in RATES for run in grid(corpus, variants, [1], [0], root, replace(TrainingConfig(), rate=rate))
+    ]
+
+
+def tried(run: Run) -> dict[str, Any]:
+    """Train a run, and leave the test split alone: a row of `tuning.csv`."""
+    told = account(run, fit(run)[0])
+    row = {"corpus": run.corpus, "variant": run.variant, "rate": run.training.rate}
+    return row | {name: told[name] for name in ("dev_ua", "epoch", "parameters", "seconds", "versions")}
+
+
+@lru_cache
+def rates() -> dict[str, float]:
+    """Learning rate of each variant that was tuned: best on dev, on average over the corpora (`tuning.csv`)."""
+    path = folder("results") / "tuning.csv"
+    if not path.is_file():
+        return {}
+    means = pd.read_csv(path).groupby(["variant", "rate"])["dev_ua"].mean()
+    return {variant: float(rate) for variant, rate in means.groupby(level="variant").idxmax()}
 
 
 class Task(Protocol):
@@ -335,7 +369,7 @@ def sweep(runs: Sequence[Run], store: Path, jobs: int | None = None) -> pd.DataF
 
 def keep_results(results: pd.DataFrame, path: Path, by: Sequence[str] = RUN) -> None:
     """Add rows to a CSV file, whole or not at all; a row that was there (the same in the columns `by`) is replaced."""
-    together = pd.concat([read_results(path), results]) if path.is_file() else results
+    together = pd.concat([_read(path), results]) if path.is_file() else results
     together = together.drop_duplicates(list(by), keep="last")
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".tmp")
@@ -351,16 +385,20 @@ def read_results(path: Path) -> pd.DataFrame:
     """
     if not Path(path).is_file():
         raise ValueError(f"There are no results at {path}. Make them with `make sweep`.")
-    try:
-        results = pd.read_csv(path, dtype={"plain": str, "adjusted": str})
-    except ValueError as error:
-        raise ValueError(f"{path} is not a table of runs: {error}. Make it again with `make sweep`.") from error
+    results = _read(path)
     missing = {*RUN, "wa", "ua"} - set(results)
     if missing or results.empty:
         raise ValueError(
             f"{path} is not a table of runs: it lacks {sorted(missing) or 'rows'}. Make it again with `make sweep`."
         )
     return results
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype={"plain": str, "adjusted": str})
+    except ValueError as error:
+        raise ValueError(f"{path} is not a table of runs: {error}. Make it again with `make sweep`.") from error
 
 
 def decisions(results: pd.DataFrame, root: str | None = None) -> pd.DataFrame:

@@ -137,6 +137,25 @@ def test_a_sweep_of_a_table_trains_its_rows(monkeypatch: pytest.MonkeyPatch, tmp
     assert [run.variant for run in asked[:6]] == list(experiments.TABLES["table7"])
 
 
+def test_a_system_or_a_row_is_run_but_not_both(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--corpus", "tiny", "--system", "logistic", "--json"]) == 0
+    (row,) = strict(capsys.readouterr().out)
+    assert (row["system"], row["variant"], json.loads(row["options"])) == ("logistic", "logistic", {})
+    assert main(["run", "--corpus", "tiny", "--variant", "logistic regression", "--json"]) == 0
+    (same,) = strict(capsys.readouterr().out)
+    assert (same["system"], same["plain"]) == ("logistic", row["plain"])
+    assert main(["run", "--corpus", "tiny", "--system", "lmf", "--variant", "A"]) == 2
+    assert "Give --variant 'A' or --system 'lmf', not both." in capsys.readouterr().err
+
+
+def test_tuning_writes_a_row_per_rate(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    asked = ["tune", "--corpus", "tiny", "--table", "alignment", "--jobs", "1", "--json"]
+    assert main([*asked, "--store", str(tmp_path / "runs"), "--out", str(tmp_path / "tuning.csv")]) == 0
+    rows = strict(capsys.readouterr().out)
+    assert len(rows) == len(experiments.RATES) * len(experiments.TABLES["alignment"])
+    assert pd.read_csv(tmp_path / "tuning.csv")["dev_ua"].round(2).tolist() == [round(r["dev_ua"], 2) for r in rows]
+
+
 def test_what_the_record_holds_is_not_trained_again(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -358,3 +358,39 @@ def test_another_seed_or_other_code_is_another_training(monkeypatch: pytest.Monk
     monkeypatch.setattr(experiments, "_code", lambda: "changed")
     trained(small())
     assert len(list(tmp_path.glob("trained-*.safetensors"))) == 3
+
+
+def test_every_system_is_tried_with_the_same_rates_on_one_fold() -> None:
+    runs = experiments.tuning("tiny", ["gated fusion", "A+T"])
+    assert {(run.variant, run.training.rate) for run in runs} == {
+        (variant, rate) for variant in ("gated fusion", "A+T") for rate in experiments.RATES
+    }
+    assert {(run.fold, run.seed) for run in runs} == {(1, 0)}
+
+
+def test_what_tunes_never_touches_the_test_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(experiments, "predict", lambda *given: asked.append(given))
+    row = experiments.tried(small())
+    assert asked == []
+    assert 0 <= row["dev_ua"] <= 100
+    assert {"wa", "ua", "plain"}.isdisjoint(row)
+
+
+def test_the_rate_that_was_best_on_dev_over_all_corpora_is_used_but_the_method_keeps_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tried = [("a", 1e-3, 60.0), ("b", 1e-3, 70.0), ("a", 4e-3, 50.0), ("b", 4e-3, 90.0)]
+    rows = [
+        {"corpus": corpus, "variant": variant, "rate": rate, "dev_ua": ua}
+        for corpus, rate, ua in tried
+        for variant in ("gated fusion", "A+T")
+    ]
+    keep_results(pd.DataFrame(rows), tmp_path / "tuning.csv", ["corpus", "variant", "rate"])
+    monkeypatch.setattr(experiments, "folder", lambda name: tmp_path)
+    experiments.rates.cache_clear()
+    try:
+        found = {run.variant: run.training.rate for run in grid("tiny", ["gated fusion", "A+T", "LMF"], [1])}
+    finally:
+        experiments.rates.cache_clear()
+    assert found == {"gated fusion": 4e-3, "A+T": TrainingConfig().rate, "LMF": TrainingConfig().rate}
