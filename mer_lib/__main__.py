@@ -20,6 +20,7 @@ from mer_lib.ceilings import ceilings
 from mer_lib.corpora import duet
 from mer_lib.corpora.base import CorpusError
 from mer_lib.corpora.duet.speech import SpeechError
+from mer_lib.features.pretrained import ALL, Pretrained
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,6 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     tables = command("tables", _tables, "print mean and 95 percent interval of finished runs")
     for sub in (run, many):
         sub.add_argument("--root", help="folder of a licensed corpus")
+        for channel, usual in (("audio", "microsoft/wavlm-base-plus"), ("text", "roberta-base")):
+            sub.add_argument(f"--{channel}", help=f"pretrained encoder, on the hub or in a folder, such as {usual}")
+            sub.add_argument(f"--{channel}-layer", default="-1", help="its layer, or all for a learned weighted sum")
+            sub.add_argument(f"--{channel}-top", type=int, default=0, help="how many of its top layers learn")
     for sub in (run, limits):
         sub.add_argument("--corpus", required=True)
     many.add_argument("--corpus", action="append", required=True)
@@ -87,16 +92,32 @@ def _parser() -> argparse.ArgumentParser:
 def _run(asked: argparse.Namespace) -> pd.DataFrame:
     systems.require(asked.system)
     number = corpora.load(asked.corpus, root=asked.root).fold_number(asked.fold)
-    (run,) = experiments.grid(asked.corpus, [asked.variant], [number], [asked.seed], root=asked.root)
+    encoders = {channel: _encoder(asked, channel) for channel in ("audio", "text")}
+    (run,) = experiments.grid(asked.corpus, [asked.variant], [number], [asked.seed], asked.root, **encoders)
     return pd.DataFrame([experiments.execute(replace(run, system=asked.system))])
+
+
+def _encoder(asked: argparse.Namespace, channel: str) -> Pretrained | None:
+    name, layer, top = (getattr(asked, channel + end) for end in ("", "_layer", "_top"))
+    if name is None:
+        return None
+    return Pretrained(name, layer if layer == ALL else _number(layer), top)
+
+
+def _number(layer: str) -> int:
+    try:
+        return int(layer)
+    except ValueError:
+        raise ValueError(f"A layer is a number or {ALL!r}, not {layer!r}.") from None
 
 
 def _sweep(asked: argparse.Namespace) -> pd.DataFrame:
     variants = asked.variant or experiments.TABLES[asked.table]
+    encoders = {channel: _encoder(asked, channel) for channel in ("audio", "text")}
     runs = [
         run
         for corpus in asked.corpus
-        for run in experiments.grid(corpus, variants, asked.fold, range(asked.seeds), root=asked.root)
+        for run in experiments.grid(corpus, variants, asked.fold, range(asked.seeds), asked.root, **encoders)
     ]
     known = set(experiments.read_results(asked.out)["key"]) if asked.out.is_file() else set()
     new = [run for run in runs if run.key() not in known]

@@ -93,6 +93,14 @@ def pool(sequence: Tensor, mask: Tensor) -> Tensor:
     return (sequence * weight).sum(1) / weight.sum(1).clamp_min(1.0)
 
 
+class Words(nn.Embedding):
+    """Vectors of words: looked up by their ids, or as they come where a pretrained encoder has made them."""
+
+    def forward(self, words: Tensor) -> Tensor:
+        """(batch, time), ids, or (batch, time, d), vectors, to (batch, time, d)."""
+        return words if words.is_floating_point() else super().forward(words)
+
+
 class Dropout(nn.Module):
     """Drop whole features of a sequence, the same ones at every time step (Gal & Ghahramani 2016).
 
@@ -287,7 +295,7 @@ class Method(nn.Module):
         if "audio" in config.modalities:
             self.embed["audio"] = nn.Linear(features, dim)
         if "text" in config.modalities:
-            words = nn.Embedding.from_pretrained(vectors.clone(), freeze=True)
+            words = Words.from_pretrained(vectors.clone(), freeze=True)
             self.embed["text"] = nn.Sequential(words, Dropout(drop), nn.Linear(vectors.shape[1], dim))
         self.encoders = nn.ModuleDict({m: Encoder(config) for m in config.modalities})
         parts = 1
