@@ -187,6 +187,9 @@ def prepare(
         raise CorpusError(
             f"Fold {fold.name} of {corpus.name} trains without any {missing[0]} utterance; use other folds."
         )
+    asked = {m: encoder for m, encoder in (("audio", audio), ("text", text)) if encoder}
+    for encoder in asked.values():
+        encoder.home()  # one that is missing is said to be so before anything is computed
     encode, vectors = _texts(corpus, fold, text)
     sound, features = _sounds(corpus, table[normalise_by].to_dict(), audio)
 
@@ -195,7 +198,6 @@ def prepare(
         words, spans = zip(*(encode(name) for name in ids), strict=True)
         return Utterances(ids, [sound[i] for i in ids], words, spans, labels)
 
-    asked = {m: encoder for m, encoder in (("audio", audio), ("text", text)) if encoder}
     return Prepared(fold, split(fold.train), split(fold.dev), split(fold.test), vectors, features, asked)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -303,7 +304,9 @@ class Encoder(nn.Module):
 
     def _layers(self, padded: Tensor, mask: Tensor | None) -> Tensor:
         arguments = {self.model.main_input_name: padded, "attention_mask": mask}
-        states = self.model(**arguments, output_hidden_states=True).hidden_states
+        with warnings.catch_warnings():  # of WavLM's own making
+            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+            states = self.model(**arguments, output_hidden_states=True).hidden_states
         return torch.stack(states, dim=2).float() if self.asked.layer == ALL else states[self.number].float()
 
 
