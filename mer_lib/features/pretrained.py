@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -204,12 +205,15 @@ def _quietly() -> Iterator[None]:
     """Without the library's own progress bars and advice, which a page would show."""
     from transformers.utils import logging
 
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    hub = getLogger("huggingface_hub")  # tells of each of its attempts
+    level, bars, told = logging.get_verbosity(), logging.is_progress_bar_enabled(), hub.level
+    hub.setLevel(ERROR)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
     finally:
+        hub.setLevel(told)
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
