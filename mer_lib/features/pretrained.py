@@ -137,11 +137,11 @@ def _commit(name: str, revision: str | None) -> str:
 
     What is here is not looked up again, so that results stay as they are and no network is needed.
     """
-    from transformers.utils import cached_file
-
     for here in (True, False):
         try:
             with _quietly():
+                from transformers.utils import cached_file
+
                 found = cached_file(name, "config.json", revision=revision or "main", local_files_only=here)
         except (OSError, ValueError):
             continue
@@ -167,13 +167,13 @@ def _file_digest(path: Path, size: int, changed: int) -> str:
 
 def _load(asked: Pretrained, auto: str, what: str, commit: str | None, **options: Any) -> Any:
     """Load a part of a model: from this machine if it is there, else from the hub."""
-    import transformers
-
     in_folder = Path(asked.name).is_dir()
     problem = ""
     for here in (True,) if in_folder else (True, False):
         try:
             with _quietly():
+                import transformers
+
                 kind = getattr(transformers, auto)
                 return kind.from_pretrained(asked.name, revision=commit or "main", local_files_only=here, **options)
         except Exception as error:  # whatever a damaged or foreign file makes the library stumble over
@@ -203,7 +203,9 @@ def load_model(asked: Pretrained, home: Home) -> nn.Module:
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Without the library's own progress bars and advice, which a page would show."""
-    from transformers.utils import logging
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")
+        from transformers.utils import logging
 
     hub = getLogger("huggingface_hub")  # tells of each of its attempts
     level, bars, told = logging.get_verbosity(), logging.is_progress_bar_enabled(), hub.level
