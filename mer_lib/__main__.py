@@ -92,8 +92,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run(asked: argparse.Namespace) -> pd.DataFrame:
     systems.require(asked.system)
     number = corpora.load(asked.corpus, root=asked.root).fold_number(asked.fold)
-    encoders = {channel: _encoder(asked, channel) for channel in ("audio", "text")}
-    (run,) = experiments.grid(asked.corpus, [asked.variant], [number], [asked.seed], asked.root, **encoders)
+    audio, text = _encoder(asked, "audio"), _encoder(asked, "text")
+    (run,) = experiments.grid(asked.corpus, [asked.variant], [number], [asked.seed], asked.root, audio=audio, text=text)
     return pd.DataFrame([experiments.execute(replace(run, system=asked.system))])
 
 
@@ -113,11 +113,13 @@ def _number(layer: str) -> int:
 
 def _sweep(asked: argparse.Namespace) -> pd.DataFrame:
     variants = asked.variant or experiments.TABLES[asked.table]
-    encoders = {channel: _encoder(asked, channel) for channel in ("audio", "text")}
+    audio, text = _encoder(asked, "audio"), _encoder(asked, "text")
     runs = [
         run
         for corpus in asked.corpus
-        for run in experiments.grid(corpus, variants, asked.fold, range(asked.seeds), asked.root, **encoders)
+        for run in experiments.grid(
+            corpus, variants, asked.fold, range(asked.seeds), asked.root, audio=audio, text=text
+        )
     ]
     known = set(experiments.read_results(asked.out)["key"]) if asked.out.is_file() else set()
     new = [run for run in runs if run.key() not in known]
