@@ -456,8 +456,10 @@ def test_hidden_states_that_are_not_finite_name_the_utterance(cache: Path, corpu
 def test_the_library_says_nothing_of_its_own(
     cache: Path, corpus: Corpus, saved: Make, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    stored.text_vectors(corpus, Pretrained(saved("roberta")), "cpu")
-    stored.speech_vectors(corpus, Pretrained(saved("wav2vec2")), "cpu")
+    text, speech = Pretrained(saved("roberta")), Pretrained(saved("wav2vec2"))
+    capfd.readouterr()  # what saving them said
+    stored.text_vectors(corpus, text, "cpu")
+    stored.speech_vectors(corpus, speech, "cpu")
     said = capfd.readouterr()
     assert (said.out, said.err) == ("", "")
 
