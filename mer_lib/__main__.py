@@ -20,6 +20,7 @@ from mer_lib.ceilings import ceilings
 from mer_lib.corpora import duet
 from mer_lib.corpora.base import CorpusError
 from mer_lib.corpora.duet.speech import SpeechError
+from mer_lib.features.pretrained import ALL, Pretrained
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,6 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     tables = command("tables", _tables, "print mean and 95 percent interval of finished runs")
     for sub in (run, many, tune):
         sub.add_argument("--root", help="folder of a licensed corpus")
+        for channel, usual in (("audio", "microsoft/wavlm-base-plus"), ("text", "roberta-base")):
+            sub.add_argument(f"--{channel}", help=f"pretrained encoder, on the hub or in a folder, such as {usual}")
+            sub.add_argument(f"--{channel}-layer", default="-1", help="its layer, or all for a learned weighted sum")
+            sub.add_argument(f"--{channel}-top", type=int, default=0, help="how many of its top layers learn")
     for sub in (run, limits):
         sub.add_argument("--corpus", required=True)
     for sub in (many, tune):
@@ -91,7 +96,9 @@ def _parser() -> argparse.ArgumentParser:
 def _run(asked: argparse.Namespace) -> pd.DataFrame:
     systems.require(asked.system)
     number = corpora.load(asked.corpus, root=asked.root).fold_number(asked.fold)
-    (run,) = experiments.grid(asked.corpus, [asked.variant or "A+T"], [number], [asked.seed], root=asked.root)
+    audio, text = _encoder(asked, "audio"), _encoder(asked, "text")
+    variant = asked.variant or "A+T"
+    (run,) = experiments.grid(asked.corpus, [variant], [number], [asked.seed], asked.root, audio=audio, text=text)
     if asked.system != "method":
         if asked.variant:
             raise ValueError(f"Give --variant {asked.variant!r} or --system {asked.system!r}, not both.")
@@ -99,12 +106,29 @@ def _run(asked: argparse.Namespace) -> pd.DataFrame:
     return pd.DataFrame([experiments.execute(run)])
 
 
+def _encoder(asked: argparse.Namespace, channel: str) -> Pretrained | None:
+    name, layer, top = (getattr(asked, channel + end) for end in ("", "_layer", "_top"))
+    if name is None:
+        return None
+    return Pretrained(name, layer if layer == ALL else _number(layer), top)
+
+
+def _number(layer: str) -> int:
+    try:
+        return int(layer)
+    except ValueError:
+        raise ValueError(f"A layer is a number or {ALL!r}, not {layer!r}.") from None
+
+
 def _sweep(asked: argparse.Namespace) -> pd.DataFrame:
     variants = asked.variant or experiments.TABLES[asked.table]
+    audio, text = _encoder(asked, "audio"), _encoder(asked, "text")
     runs = [
         run
         for corpus in asked.corpus
-        for run in experiments.grid(corpus, variants, asked.fold, range(asked.seeds), root=asked.root)
+        for run in experiments.grid(
+            corpus, variants, asked.fold, range(asked.seeds), asked.root, audio=audio, text=text
+        )
     ]
     known = set(experiments.read_results(asked.out)["key"]) if asked.out.is_file() else set()
     new = [run for run in runs if run.key() not in known]

@@ -24,7 +24,10 @@ from mer_lib.corpora.base import EMOTIONS, Corpus
 from mer_lib.features.batches import Prepared, prepare
 from mer_lib.features.cache import cached, digest
 from mer_lib.features.check import check_audio
+from mer_lib.features.fronts import fronted
+from mer_lib.features.pretrained import Pretrained
 from mer_lib.metrics import adjusted, mean_interval, scores
+from mer_lib.model import MODALITIES
 from mer_lib.shipped import folder
 from mer_lib.training import Trained, TrainingConfig, predict, seed_everything, train
 
@@ -134,6 +137,8 @@ class Run:
         options: Fields of the system's config, as sorted pairs.
         root: Folder of a licensed corpus; None for Duet.
         training: How to train.
+        audio: Pretrained encoder of speech; None for the frames of chapter 04.
+        text: Pretrained encoder of text; None for the word vectors of chapter 05.
     """
 
     corpus: str
@@ -144,12 +149,21 @@ class Run:
     options: tuple[tuple[str, Any], ...] = ()
     root: str | None = None
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    audio: Pretrained | None = None
+    text: Pretrained | None = None
+
+    @property
+    def pretrained(self) -> dict[str, Pretrained]:
+        """Modality to its pretrained encoder."""
+        return {m: encoder for m, encoder in (("audio", self.audio), ("text", self.text)) if encoder}
 
     def key(self) -> str:
         """A short name that changes with everything that changes the result."""
-        return digest(
-            json.dumps(asdict(self) | {"root": None}, sort_keys=True), _corpus(self.corpus, self.root).fingerprint()
-        )
+        asked = asdict(self) | {"root": None}
+        for m in ("audio", "text"):  # a run without them keeps the name that it had before there were any
+            del asked[m]
+        encoders = [f"{m} {encoder.key()}" for m, encoder in self.pretrained.items()]
+        return digest(json.dumps(asked, sort_keys=True), _corpus(self.corpus, self.root).fingerprint(), *encoders)
 
 
 @lru_cache(maxsize=3)
@@ -158,44 +172,53 @@ def _corpus(name: str, root: str | None) -> Corpus:
 
 
 @lru_cache(maxsize=2)
-def prepared(corpus: str, fold: int, root: str | None = None) -> Prepared:
+def prepared(
+    corpus: str, fold: int, root: str | None = None, audio: Pretrained | None = None, text: Pretrained | None = None
+) -> Prepared:
     """One fold of a corpus as tensors; the last two stay in memory."""
     loaded = _corpus(corpus, root)
-    return prepare(loaded, loaded.fold(fold))
+    return prepare(loaded, loaded.fold(fold), audio=audio, text=text)
 
 
 def fit(run: Run) -> tuple[Trained, Prepared]:
     """Train the system of a run; the test split is not touched."""
-    data = prepared(run.corpus, run.fold, run.root)
+    data = _prepared(run)
     return fit_on(run, data), data
+
+
+def _prepared(run: Run) -> Prepared:
+    return prepared(run.corpus, run.fold, run.root, **run.pretrained)
+
+
+def build(run: Run, data: Prepared) -> nn.Module:
+    """The system of a run with fresh weights; where a pretrained encoder learns with it, behind that encoder."""
+    options = dict(run.options)
+    known = data.vectors
+    system = systems.build(run.system, torch.as_tensor(known.vectors), data.features, words=known.words, **options)
+    heard = options.get("modalities", MODALITIES)
+    return fronted(system, {m: encoder for m, encoder in data.pretrained.items() if m in heard})
 
 
 def fit_on(run: Run, data: Prepared) -> Trained:
     """Train the system of a run on data that need not be those of its corpus."""
     seed_everything(run.seed)
-    return train(_built(run, data), data.train, data.dev, run.training, run.seed)
+    return train(build(run, data), data.train, data.dev, run.training, run.seed)
 
 
 def trained(run: Run) -> tuple[Trained, Prepared]:
     """Like `fit`, but a training that was done before is read from the cache: chapters share their systems."""
     stored = cached("trained", f"{run.key()} {_code()}", lambda: _pack(fit(run)[0]))
-    data = prepared(run.corpus, run.fold, run.root)
-    system = _built(run, data)
+    data = _prepared(run)
+    system = build(run, data)
     system.load_state_dict({name[7:]: torch.as_tensor(v) for name, v in stored.items() if name.startswith("weight/")})
     columns = {name[8:]: v.tolist() for name, v in stored.items() if name.startswith("history/")}
     history = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return Trained(system.eval(), history, float(stored["seconds"][0]), stored["prior"]), data
 
 
-def _built(run: Run, data: Prepared) -> nn.Module:
-    """The system of a run with fresh weights."""
-    known = data.vectors
-    return systems.build(run.system, torch.as_tensor(known.vectors), words=known.words, **dict(run.options))
-
-
 def _pack(result: Trained) -> dict[str, np.ndarray]:
     """A training as named arrays; `trained` undoes it."""
-    weights = {f"weight/{name}": value.numpy() for name, value in result.system.state_dict().items()}
+    weights = {f"weight/{name}": value.cpu().numpy() for name, value in result.system.state_dict().items()}
     columns = {f"history/{name}": np.array([float(row[name]) for row in result.history]) for name in result.history[0]}
     return {**weights, **columns, "seconds": np.array([result.seconds]), "prior": result.prior}
 
@@ -258,6 +281,8 @@ def grid(
     seeds: Sequence[int] = (0,),
     root: str | None = None,
     training: TrainingConfig | None = None,
+    audio: Pretrained | None = None,
+    text: Pretrained | None = None,
 ) -> list[Run]:
     """All combinations of variants, folds and seeds on one corpus.
 
@@ -268,6 +293,9 @@ def grid(
         seeds: One run each.
         root: Folder of a licensed corpus.
         training: How to train; by default as in the book, with the rate of `rates` for systems beside the method.
+        audio: Pretrained encoder of speech instead of frames; its name joins that of the variant, so that such runs
+            have rows of their own.
+        text: Pretrained encoder of text instead of word vectors; likewise.
 
     Raises:
         ValueError: If a variant is unknown, or there is nothing to run.
@@ -282,8 +310,10 @@ def grid(
         loaded.fold(number)
     if not (variants and numbers and seeds):
         raise ValueError("There is nothing to run; ask for at least one variant, one fold and one seed.")
+    encoders = ", ".join(encoder.label for encoder in (audio, text) if encoder)
+    label = f" [{encoders}]" if encoders else ""
     return [
-        Run(corpus, fold, seed, variant, *_system(variant), root, training or _usual(variant))
+        Run(corpus, fold, seed, variant + label, *_system(variant), root, training or _usual(variant), audio, text)
         for fold in numbers
         for seed in seeds
         for variant in variants

@@ -98,6 +98,14 @@ def pool(sequence: Tensor, mask: Tensor) -> Tensor:
     return (sequence * weight).sum(1) / weight.sum(1).clamp_min(1.0)
 
 
+class Words(nn.Embedding):
+    """Vectors of words: looked up by their ids, or as they come where a pretrained encoder has made them."""
+
+    def forward(self, words: Tensor) -> Tensor:
+        """(batch, time), ids, or (batch, time, d), vectors, to (batch, time, d)."""
+        return words if words.is_floating_point() else super().forward(words)
+
+
 class Dropout(nn.Module):
     """Drop whole features of a sequence, the same ones at every time step (Gal & Ghahramani 2016).
 
@@ -304,7 +312,7 @@ def embeddings(modalities: tuple[str, ...], features: int, vectors: Tensor, dim:
     if "audio" in modalities:
         found["audio"] = nn.Linear(features, dim)
     if "text" in modalities:
-        words = nn.Embedding.from_pretrained(vectors.clone(), freeze=True)
+        words = Words.from_pretrained(vectors.clone(), freeze=True)
         found["text"] = nn.Sequential(words, Dropout(dropout), nn.Linear(vectors.shape[1], dim))
     return found
 

@@ -498,6 +498,23 @@ def filters(hertz: np.ndarray, weights: np.ndarray, title: str, ax: Axes | None 
     return ax
 
 
+def states(table: np.ndarray, seconds: float, title: str, ax: Axes | None = None) -> Axes:
+    """Draw hidden states over time, one row per number, each around its own mean.
+
+    Args:
+        table: (time, width).
+        seconds: How long the sound is.
+        title: What to see.
+        ax: Where to draw; by default a new figure.
+    """
+    ax = ax or plt.subplots(figsize=(7.5, 2.6))[1]
+    centred = (table - table.mean(axis=0)).T
+    ax.imshow(centred, aspect="auto", cmap="cividis", interpolation="none", extent=(0, seconds, len(centred), 0))
+    ax.set(xlabel="seconds", ylabel="number", title=title)
+    ax.grid(visible=False)
+    return ax
+
+
 def profiles(table: pd.DataFrame, title: str, ax: Axes | None = None) -> Axes:
     """Draw how far the mean of each feature lies above or below 0, one row per style.
 

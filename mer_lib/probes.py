@@ -119,7 +119,7 @@ def _prior_alone(system: Any, batch: Batch) -> Tensor:
     """Weights of the words on the frames if no question were asked, (batch, words, frames)."""
     bias = system.prior(batch.text_span, frame_spans(batch.audio_mask))
     if bias is None:
-        bias = torch.zeros(*batch.text.shape, batch.audio.shape[1])[:, None]
+        bias = torch.zeros(*batch.text_mask.shape, batch.audio_mask.shape[1])[:, None]
     return bias.masked_fill(~batch.audio_mask[:, None, None, :], float("-inf")).softmax(-1).mean(1)
 
 

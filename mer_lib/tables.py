@@ -117,7 +117,7 @@ def _arranged(results: pd.DataFrame, corpus: str, table: str, scores: dict[str, 
         for group, end in (("measured", "mean"), ("low", "low"), ("high", "high"))
     }
     number, dataset = table.removeprefix("table"), DECK.get(corpus)
-    if number.isdecimal() and dataset in set(reported(int(number))["dataset"]):
+    if dataset and number.isdecimal() and dataset in set(reported(int(number))["dataset"]):
         groups["reported"] = deck(int(number), dataset).loc[variants]
     if corpus in duet.names():
         best = ceilings_by_class(duet.process(corpus))

@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,11 @@ from torch.nn import functional as F
 
 from mer_lib.corpora.base import EMOTIONS
 from mer_lib.features.batches import Batch, Utterances
+from mer_lib.features.fronts import pretrained_parameters
 from mer_lib.metrics import scores
+
+FINE_TUNING = 0.02
+"""What was pretrained learns at this share of the rate: by default at 4e-5 (Devlin et al. 2019: 2e-5 to 5e-5)."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,7 @@ def train(system: nn.Module, data: Utterances, dev: Utterances, config: Training
     order, started = seed_everything(seed), time.perf_counter()
     prior = class_shares(data)
     weight = torch.tensor(1 / np.maximum(prior, 1e-9) / len(EMOTIONS), dtype=torch.float32) if config.balanced else None
-    optimiser = torch.optim.AdamW(system.parameters(), lr=config.rate, weight_decay=config.decay, fused=True)
+    optimiser = torch.optim.AdamW(_learning(system, config.rate), lr=config.rate, weight_decay=config.decay, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: min(1.0, (done + 1) / config.warm_up))
     averaged = torch.optim.swa_utils.AveragedModel(
         system, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.average)
@@ -127,6 +132,14 @@ def train(system: nn.Module, data: Utterances, dev: Utterances, config: Training
             break
     result.seconds = time.perf_counter() - started
     return result
+
+
+def _learning(system: nn.Module, rate: float) -> list[dict[str, Any]]:
+    """The parameters of a system, each with its rate."""
+    tuned = pretrained_parameters(system)
+    slow = {id(p) for p in tuned}
+    fresh = [p for p in system.parameters() if id(p) not in slow]
+    return [{"params": fresh}] + ([{"params": tuned, "lr": FINE_TUNING * rate}] if tuned else [])
 
 
 def step(optimiser: torch.optim.Optimizer, loss: Tensor, system: nn.Module, clip: float, where: str) -> None:

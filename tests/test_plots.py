@@ -493,6 +493,14 @@ def test_differences_stand_around_zero_in_front_of_what_was_predicted() -> None:
     assert not plots.differences(table, "Nothing was predicted").patches
 
 
+def test_hidden_states_are_drawn_around_their_means_over_the_seconds_of_the_sound() -> None:
+    ax = plots.states(np.array([[1.0, 5.0], [3.0, 5.0]]), 0.5, "What it says")
+    drawn(ax.figure)
+    (image,) = ax.images
+    assert np.asarray(image.get_array()).tolist() == [[-1, 1], [0, 0]]
+    assert ax.get_xlim() == (0, 0.5)
+
+
 def test_attainable_sizes_stand_in_a_panel_per_class_with_a_line_per_row_and_a_mark() -> None:
     n = pd.Index(range(1, 22), name="n")
     sevenths = pd.DataFrame({"ours": n % 7 == 0, "theirs": n % 3 == 0}, index=n)

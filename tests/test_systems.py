@@ -127,6 +127,18 @@ def test_one_utterance_of_one_frame_and_one_word_can_be_trained_on(name: str) ->
     assert all(p.grad.isfinite().all() for p in system.parameters() if p.grad is not None)
 
 
+@every_listener
+def test_vectors_of_a_pretrained_encoder_take_the_place_of_word_ids(name: str) -> None:
+    data = talk()
+    words = [torch.randn(len(ids), 5) for ids in data.text]
+    told = Utterances(data.ids, data.audio, words, data.spans, data.labels.tolist(), PLACES)
+    system = build(name)
+    logits = system(everything(told)).logits
+    assert logits.isfinite().all()
+    told.text[0] = told.text[0] + 1
+    assert not torch.equal(system(everything(told)).logits, logits)
+
+
 @every_system
 def test_the_same_seed_gives_the_same_system(name: str) -> None:
     first, second = (build(name, seed=3)(everything(talk())).logits for _ in range(2))

@@ -7,6 +7,7 @@ autocorrelation tracker is several semitones off on processed or noisy speech. S
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -23,6 +24,9 @@ HOP_SECONDS = 0.01
 STACK = 10
 FRAME_SECONDS = HOP_SECONDS * STACK
 """One frame every 100 ms: short enough to follow a stressed word, and few enough to train fast."""
+
+STEP_SECONDS = 2 * FRAME_SECONDS
+"""Models see two neighbouring frames as one step of 200 ms: half the steps, a quarter of the attention."""
 
 MELS = 32
 PROSODY = ("pitch", "pitch_change", "voiced", "harmonicity", "loudness", "loudness_change")
@@ -153,25 +157,28 @@ def _extract_block(corpus: Corpus, ids: list[str]) -> list[np.ndarray]:
     return [frames(corpus.waveform(utterance), corpus.sample_rate) for utterance in ids]
 
 
-def normalise(tables: dict[str, np.ndarray], groups: dict[str, str]) -> dict[str, np.ndarray]:
+def normalise(
+    tables: Mapping[str, np.ndarray], groups: dict[str, str], may_be_nan: np.ndarray = _MAY_BE_NAN
+) -> dict[str, np.ndarray]:
     """Give every feature mean 0 and deviation 1 within each group, and set the pitch of voiceless frames to 0.
 
     No label is used. With speakers as groups this presumes that several utterances of a speaker are
     at hand when one is judged, as in a recorded session; with one group per utterance it does not.
 
     Args:
-        tables: Utterance id to (time, features).
+        tables: Utterance id to (time, features), or to (time, layers, features).
         groups: Utterance id to the name of its group, such as its speaker.
+        may_be_nan: Which features may be NaN, (features,).
 
     Returns:
-        Utterance id to (time, features), float32, finite.
+        The same shapes, float32, finite.
 
     Raises:
         CorpusError: If a feature other than pitch is NaN or infinite.
     """
     members: dict[str, list[str]] = {}
     for name, table in tables.items():
-        if not (np.isfinite(table) | (np.isnan(table) & _MAY_BE_NAN)).all():
+        if not (np.isfinite(table) | (np.isnan(table) & may_be_nan)).all():
             raise CorpusError(f"The features of {name} hold NaN or infinity. Delete its cache and look at its sound.")
         members.setdefault(groups[name], []).append(name)
     done = {}

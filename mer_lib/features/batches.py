@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -12,14 +12,13 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from mer_lib.corpora.base import EMOTIONS, Corpus, CorpusError, Fold
-from mer_lib.features.audio import FEATURES, FRAME_SECONDS, corpus_frames, normalise
+from mer_lib.features.audio import FEATURES, corpus_frames, normalise
 from mer_lib.features.check import check_audio
+from mer_lib.features.pretrained import Pretrained, SpeechInputs, TextInputs
+from mer_lib.features.stored import speech_vectors, text_vectors
 from mer_lib.features.text import WordVectors, word_vectors
 
 BUCKET = 8
-
-STEP_SECONDS = 2 * FRAME_SECONDS
-"""Models see two neighbouring frames as one step of 200 ms: half the steps, a quarter of the attention."""
 
 STEP_FEATURES = 2 * len(FEATURES)
 """Numbers per step."""
@@ -32,7 +31,7 @@ class Batch:
     Attributes:
         audio: (batch, steps, features).
         audio_mask: (batch, steps).
-        text: (batch, words), ids.
+        text: (batch, words), ids; or (batch, words, ...), what a pretrained encoder says of each word or part of one.
         text_mask: (batch, words).
         text_span: (batch, words, 2), where each word begins and ends in its utterance, 0 to 1.
         label: (batch,), index into `EMOTIONS`.
@@ -59,7 +58,7 @@ class Utterances:
     Args:
         ids: Utterance ids.
         audio: (steps, features) each.
-        text: Word ids, (words,) each.
+        text: Word ids, (words,) each; or their vectors, (words, ...) each.
         spans: (words, 2) each.
         labels: Index into `EMOTIONS` each.
         places: Numbers of dialogue, turn and speaker each; by default every utterance is a dialogue of its own.
@@ -81,7 +80,7 @@ class Utterances:
             raise CorpusError("A split without utterances cannot be batched; look at the fold it comes from.")
         self.ids = list(ids)
         self.audio = [torch.as_tensor(table, dtype=torch.float32) for table in audio]
-        self.text = [torch.as_tensor(words, dtype=torch.long) for words in text]
+        self.text = [_ids_or_vectors(words) for words in text]
         for name, table, words in zip(ids, self.audio, self.text, strict=True):
             if not len(table) or not len(words):
                 raise CorpusError(f"{name} has {len(table)} frames and {len(words)} words; both need at least one.")
@@ -146,6 +145,11 @@ class Utterances:
         yield together
 
 
+def _ids_or_vectors(words: np.ndarray) -> Tensor:
+    tensor = torch.as_tensor(words)
+    return tensor.float() if tensor.is_floating_point() else tensor.long()
+
+
 def _mask(lengths: Sequence[int]) -> Tensor:
     """(batch, longest), True up to each length."""
     return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
@@ -153,29 +157,54 @@ def _mask(lengths: Sequence[int]) -> Tensor:
 
 @dataclass
 class Prepared:
-    """One fold, ready to train on."""
+    """One fold, ready to train on.
+
+    Attributes:
+        fold: The split, without what was left out.
+        train: To learn from.
+        dev: To choose by.
+        test: To be touched once.
+        vectors: Of words. Where texts went through a pretrained encoder, one row that only tells the width.
+        features: Numbers per step of sound.
+        pretrained: Modality to the encoder that was asked for; empty for the default features.
+    """
 
     fold: Fold
     train: Utterances
     dev: Utterances
     test: Utterances
     vectors: WordVectors
+    features: int = STEP_FEATURES
+    pretrained: dict[str, Pretrained] = field(default_factory=dict)
 
 
-def prepare(corpus: Corpus, fold: Fold, normalise_by: str = "speaker") -> Prepared:
+def prepare(
+    corpus: Corpus,
+    fold: Fold,
+    normalise_by: str = "speaker",
+    audio: Pretrained | None = None,
+    text: Pretrained | None = None,
+) -> Prepared:
     """Turn one fold of a corpus into tensors.
 
     Word vectors are learned from the corpus's unlabelled pool of the training sessions where there is
     one, and from the training texts elsewhere; never from the dev or test session. Utterances whose sound
     cannot be used (see `check_audio`) are left out of the fold.
 
+    A pretrained encoder takes the place of frames or of word vectors. Its steps of sound are normalised as frames
+    are, and its layers each by itself; the pieces of text are taken as they come. If layers of it are to learn, what
+    they learn from is the sound and the text themselves, prepared as the encoder wants them.
+
     Args:
         corpus: Any corpus.
         fold: One of `corpus.folds()`.
         normalise_by: "speaker" or "id" (each utterance by itself); see `normalise`.
+        audio: Encoder of speech; None for the frames of chapter 04.
+        text: Encoder of text; None for the word vectors of chapter 05.
 
     Raises:
         CorpusError: If a class has no training utterance.
+        EncoderError: If an encoder cannot be used.
     """
     corpus = check_audio(corpus)
     table, left_out = corpus.table, set(corpus.skipped["what"])
@@ -185,18 +214,48 @@ def prepare(corpus: Corpus, fold: Fold, normalise_by: str = "speaker") -> Prepar
         raise CorpusError(
             f"Fold {fold.name} of {corpus.name} trains without any {missing[0]} utterance; use other folds."
         )
-    vectors = fold_vectors(corpus, fold)
-    audio = normalise(corpus_frames(corpus), table[normalise_by].to_dict())
-    audio = {name: pair(frames) for name, frames in audio.items()}
     places = table[["dialogue", "turn", "speaker"]].apply(lambda column: pd.factorize(column, sort=True)[0])
+    asked = {m: encoder for m, encoder in (("audio", audio), ("text", text)) if encoder}
+    for encoder in asked.values():
+        encoder.home()  # one that is missing is said to be so before anything is computed
+    encode, vectors = _texts(corpus, fold, text)
+    sound, features = _sounds(corpus, table[normalise_by].to_dict(), audio)
 
     def split(ids: list[str]) -> Utterances:
-        encoded = [vectors.encode(text) for text in table.loc[ids, "text"]]
         labels = [EMOTIONS.index(emotion) for emotion in table.loc[ids, "emotion"]]
-        words, spans = zip(*encoded, strict=True)
-        return Utterances(ids, [audio[i] for i in ids], words, spans, labels, places.loc[ids].to_numpy())
+        words, spans = zip(*(encode(name) for name in ids), strict=True)
+        return Utterances(ids, [sound[i] for i in ids], words, spans, labels, places.loc[ids].to_numpy())
 
-    return Prepared(fold, split(fold.train), split(fold.dev), split(fold.test), vectors)
+    return Prepared(fold, split(fold.train), split(fold.dev), split(fold.test), vectors, features, asked)
+
+
+def _sounds(corpus: Corpus, groups: dict[str, str], asked: Pretrained | None) -> tuple[Mapping[str, np.ndarray], int]:
+    """What systems hear of every utterance, and how many numbers a step has."""
+    if asked is None:
+        tables = normalise(corpus_frames(corpus), groups)
+        return {name: pair(frames) for name, frames in tables.items()}, STEP_FEATURES
+    if asked.top:
+        inputs = SpeechInputs(asked)
+        waves = {name: inputs(corpus.waveform(name), corpus.sample_rate).numpy() for name in groups}
+        return waves, asked.home().width
+    return normalise(speech_vectors(corpus, asked), groups, may_be_nan=np.array(False)), asked.home().width
+
+
+def _texts(
+    corpus: Corpus, fold: Fold, asked: Pretrained | None
+) -> tuple[Callable[[str], tuple[np.ndarray, np.ndarray]], WordVectors]:
+    """What systems read of an utterance and where in its text it stands, by id; and the word vectors."""
+    texts = corpus.table["text"]
+    if asked is None:
+        vectors = fold_vectors(corpus, fold)
+        return lambda name: vectors.encode(texts[name]), vectors
+    inputs = TextInputs(asked)
+    vectors = WordVectors(inputs.words(), np.zeros((1, asked.home().width), dtype=np.float32))
+    if asked.top:
+        cut = {name: inputs(text) for name, text in texts.items()}
+        return lambda name: (cut[name][0].numpy(), cut[name][1]), vectors
+    states, spans = text_vectors(corpus, asked)
+    return lambda name: (states[name], spans[name]), vectors
 
 
 def pair(frames: np.ndarray) -> np.ndarray:

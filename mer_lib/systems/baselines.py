@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mer_lib.corpora.base import EMOTIONS
 from mer_lib.features.batches import Batch
-from mer_lib.model import Output, pool
+from mer_lib.model import Output, Words, pool
 from mer_lib.systems.parts import SystemConfig
 
 
@@ -33,7 +33,7 @@ class Logistic(nn.Module):
     def __init__(self, config: SystemConfig, features: int, vectors: Tensor) -> None:
         super().__init__()
         self.config = config
-        self.words = nn.Embedding.from_pretrained(vectors.clone(), freeze=True)
+        self.words = Words.from_pretrained(vectors.clone(), freeze=True)
         width = {"audio": features, "text": vectors.shape[1]}
         self.classify = nn.Linear(sum(width[m] for m in config.modalities), len(EMOTIONS))
 

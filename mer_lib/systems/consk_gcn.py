@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mer_lib.features.batches import Batch
-from mer_lib.model import Output, Recurrent, classifier, pool
+from mer_lib.model import Output, Recurrent, Words, classifier, pool
 from mer_lib.systems.dialogue import UtteranceEncoder, dialogues, padded
 from mer_lib.systems.parts import SystemConfig
 
@@ -111,7 +111,7 @@ class ConskGcn(nn.Module):
         self.classify = classifier(2 * dim, dim, drop)
         if "text" in names:
             known = vectors * affect(words)[:, None] if len(words) else torch.zeros_like(vectors)
-            self.knowledge = nn.Embedding.from_pretrained(known, freeze=True)
+            self.knowledge = Words.from_pretrained(known, freeze=True)  # a pretrained encoder's vectors stand for it
 
     def forward(self, batch: Batch) -> Output:
         """Classify the utterances of whole dialogues."""
