@@ -126,7 +126,8 @@ def _arranged(results: pd.DataFrame, corpus: str, table: str, scores: dict[str, 
         groups["ceiling"] = best.loc[channels, known].set_axis(variants)
         groups["share"] = 100 * groups["measured"][["WA", "UA"]] / groups["ceiling"][["WA", "UA"]]
     by = runs.groupby("variant")
-    cost = {name: by[name].mean().round(1) for name in ("parameters", "seconds") if name in runs}
+    # The median, since a training that had to wait for others, or was put to sleep, took longer than it costs.
+    cost = {name: by[name].median().round(1) for name in ("parameters", "seconds") if name in runs}
     cost |= {"folds": by["fold"].nunique(), "seeds": by["seed"].nunique()}
     groups["cost"] = pd.DataFrame(cost).loc[variants]
     return pd.concat(groups, axis=1).rename_axis("variant")
