@@ -64,9 +64,7 @@ def babble(waves: Sequence[np.ndarray], samples: int) -> np.ndarray:
     return np.sum(voices, axis=0, dtype=np.float32)
 
 
-def room(
-    seconds: float, rng: np.random.Generator, direct: float = 0.0, sample_rate: int = SAMPLE_RATE
-) -> np.ndarray:
+def room(seconds: float, rng: np.random.Generator, direct: float = 0.0, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     """Impulse response of a room: the direct sound, then normal noise that decays by 60 dB.
 
     Source: Polack (1988), whose model this is without early reflections.
@@ -318,4 +316,6 @@ def risk_coverage(sure: np.ndarray, right: np.ndarray) -> pd.Series:
     wrong = pd.Series(1.0 - np.asarray(right, dtype=float)[order])
     wrong = wrong.groupby(np.asarray(sure)[order], sort=False).transform("mean")
     answered = np.arange(1, len(wrong) + 1)
-    return pd.Series(wrong.cumsum().to_numpy() / answered, pd.Index(answered / len(wrong), name="coverage"), name="risk")
+    return pd.Series(
+        wrong.cumsum().to_numpy() / answered, pd.Index(answered / len(wrong), name="coverage"), name="risk"
+    )
