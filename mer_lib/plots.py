@@ -987,30 +987,24 @@ def strained(
         title: What to see.
         ylabel: What the values are.
         best: One row per panel and condition: columns `panel`, `condition`, `low`, `high`: between which values the
-            best possible lies, drawn as a grey block; a line where both are the same.
+            best possible lies, drawn as a grey block; as a black line where both are the same.
         joined: Whether to join the dots of a system; for conditions that are steps of one thing.
     """
     panels, systems = (list(dict.fromkeys(table[name])) for name in ("panel", "system"))
     steps = {panel: list(dict.fromkeys(table.loc[table["panel"] == panel, "condition"])) for panel in panels}
     widths = [len(conditions) for conditions in steps.values()]
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(max(7.5, 0.75 * sum(widths) + 1.2), 4.3), sharey=True, squeeze=False,
-        width_ratios=widths,
-    )  # fmt: skip
-    looks = zip(systems, ("both", "text", "audio", "sad", "angry", "happy"), ("D-", "s--", "o:", "^-.", "v-", "P--"),
-                strict=False)  # fmt: skip
-    looks = {name: (COLOURS[colour], form[0], form[1:] if joined else "") for name, colour, form in looks}
+    size = (max(7.5, 0.75 * sum(widths) + 1.2), 4.3)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False, width_ratios=widths)
+    colours, forms = ("text", "audio", "both", "sad", "angry", "happy"), ("o-", "s--", "^:", "D-.", "v-", "P--")
     for ax, panel in zip(axes[0], panels, strict=True):
-        for row in [] if best is None else best[best["panel"] == panel].itertuples():
-            place = steps[panel].index(row.condition)
-            line = max(row.high - row.low, 0.5)  # what is known exactly must still be seen
-            ax.bar(place, line, 0.9, row.high - line, color="#CCCCCC", zorder=1, label="the best possible")
-        for number, (name, (colour, marker, line)) in enumerate(looks.items()):
+        if best is not None:
+            _best_possible(ax, best[best["panel"] == panel], steps[panel])
+        for number, (name, colour, form) in enumerate(zip(systems, colours, forms, strict=False)):
             here = table[(table["panel"] == panel) & (table["system"] == name)]
-            places = [steps[panel].index(c) + 0.11 * (number - (len(looks) - 1) / 2) for c in here["condition"]]
+            places = [steps[panel].index(c) + 0.11 * (number - (len(systems) - 1) / 2) for c in here["condition"]]
             ends = np.abs(here[["low", "high"]].to_numpy() - here[["value"]].to_numpy()).T
-            look = {"color": colour, "marker": marker, "linestyle": line, "markersize": 6, "linewidth": 1.5}
-            ax.errorbar(places, here["value"], ends, elinewidth=1.2, label=name, zorder=3, **look)
+            look = {"color": COLOURS[colour], "marker": form[0], "linestyle": form[1:] if joined else "", "zorder": 3}
+            ax.errorbar(places, here["value"], ends, elinewidth=1.2, markersize=6, label=name, **look)
         ax.set(xticks=range(len(steps[panel])), xticklabels=steps[panel], ylabel=ylabel)
         ax.set_title(panel, fontweight="normal")
         ax.grid(axis="x", visible=False)
@@ -1019,6 +1013,19 @@ def strained(
     figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=min(len(shown), 4), fontsize=10)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize="medium")
     return figure
+
+
+def _best_possible(ax: Axes, best: pd.DataFrame, conditions: list[str]) -> None:
+    """Draw ceilings over the places of conditions: a line where one is known exactly, a block between bounds."""
+    exact = best["high"] - best["low"] < 1e-9
+    place = best["condition"].map(conditions.index)
+    if exact.any():
+        ends = place[exact] - 0.45, place[exact] + 0.45
+        ax.hlines(best["low"][exact], *ends, color="black", linewidth=2.5, zorder=2, label="ceiling")
+    if not exact.all():
+        height = (best["high"] - best["low"])[~exact]
+        look = {"color": "#CCCCCC", "zorder": 1, "label": "the ceiling lies in here"}
+        ax.bar(place[~exact], height, 0.9, best["low"][~exact], **look)
 
 
 def reliability(tables: dict[str, pd.DataFrame], title: str) -> Figure:

@@ -534,13 +534,15 @@ def test_strained_systems_stand_beside_each_other_in_front_of_the_best_possible(
     noise, words = figure.axes
     assert [t.get_text() for t in words.get_xticklabels()] == ["right", "wrong", "gone"]
     blocks = [patch for patch in noise.patches if patch.get_width() == pytest.approx(0.9)]
-    assert [(b.get_y(), b.get_height()) for b in blocks] == [(84.5, 0.5), (75, 10)]
+    assert [(b.get_x(), b.get_y(), b.get_height()) for b in blocks] == [(pytest.approx(0.55), 75, 10)]
+    assert [s.tolist() for s in noise.collections[0].get_segments()] == [[[-0.45, 85], [0.45, 85]]]
     assert not words.patches
     ours, theirs = (container.lines[0] for container in noise.containers if container.get_label() in ("ours", "theirs"))
     assert ours.get_ydata().tolist() == [70, 70]
     assert (ours.get_xdata() < theirs.get_xdata()).all()
     assert ours.get_linestyle() == "-"
-    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["the best possible", "ours", "theirs"]
+    legend = [t.get_text() for t in figure.legends[0].get_texts()]
+    assert legend == ["ceiling", "the ceiling lies in here", "ours", "theirs"]
     apart = plots.strained(table, "Kinds, not steps", joined=False).axes[0]
     assert {container.lines[0].get_linestyle() for container in apart.containers} == {"None"}
 
