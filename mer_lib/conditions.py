@@ -6,7 +6,7 @@ that the draws, not the seeds, carry the intervals. Conditions that change only 
 
     python -m mer_lib conditions --draws 8 --seeds 1 --out data/results/conditions.csv
 
-Shown in chapter 12.
+Shown in chapters 12 and 18.
 """
 
 from __future__ import annotations
