@@ -61,7 +61,7 @@ def babble(waves: Sequence[np.ndarray], samples: int) -> np.ndarray:
     """Many voices at once, equally loud, each repeated until it fills so many samples."""
     loudness = [np.sqrt(np.mean(np.square(wave))) for wave in waves]
     voices = [np.resize(wave, samples) / max(level, 1e-9) for wave, level in zip(waves, loudness, strict=True)]
-    return np.sum(voices, axis=0, dtype=np.float32)
+    return np.stack(voices).sum(axis=0).astype(np.float32)
 
 
 def room(seconds: float, rng: np.random.Generator, direct: float = 0.0, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
