@@ -6,7 +6,7 @@ that the draws, not the seeds, carry the intervals. Conditions that change only 
 
     python -m mer_lib conditions --draws 8 --seeds 1 --out data/results/conditions.csv
 
-Shown in chapter 12.
+Shown in chapters 12 and 18.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def some(part: Utterances, rows: Sequence[int]) -> Utterances:
     return Utterances(ids, arrays(part.audio), arrays(part.text), arrays(part.spans), labels, places)
 
 
-def _with(part: Utterances, **new: list[Tensor]) -> Utterances:
-    """The same utterances with another `audio`, or other `text` and `spans`."""
+def exchanged(part: Utterances, **new: list[Tensor]) -> Utterances:
+    """The same utterances with another `audio`, or other `text` and `spans`, one tensor per utterance."""
     copy = some(part, range(len(part)))
     for name, things in new.items():
         setattr(copy, name, things)
@@ -85,7 +85,7 @@ def no_voice(part: Utterances, share: float, rng: np.random.Generator) -> Uttera
     audio = list(part.audio)
     for row in _chosen(part, share, rng):
         audio[row] = torch.zeros_like(audio[row][:1])
-    return _with(part, audio=audio)
+    return exchanged(part, audio=audio)
 
 
 def no_words(part: Utterances, share: float, rng: np.random.Generator) -> Utterances:
@@ -93,7 +93,7 @@ def no_words(part: Utterances, share: float, rng: np.random.Generator) -> Uttera
     text, spans = list(part.text), list(part.spans)
     for row in _chosen(part, share, rng):
         text[row], spans[row] = torch.zeros(1, dtype=torch.long), torch.tensor([[0.0, 1.0]])
-    return _with(part, text=text, spans=spans)
+    return exchanged(part, text=text, spans=spans)
 
 
 def other_voice(part: Utterances, share: float, rng: np.random.Generator) -> Utterances:
@@ -101,7 +101,15 @@ def other_voice(part: Utterances, share: float, rng: np.random.Generator) -> Utt
     audio, rows = list(part.audio), _chosen(part, share, rng)
     for row, donor in zip(rows, rows[1:] + rows[:1], strict=True):
         audio[row] = part.audio[donor]
-    return _with(part, audio=audio)
+    return exchanged(part, audio=audio)
+
+
+def other_words(part: Utterances, share: float, rng: np.random.Generator) -> Utterances:
+    """Give each of a share of the utterances the words of another one of them, whatever that one means."""
+    text, spans, rows = list(part.text), list(part.spans), _chosen(part, share, rng)
+    for row, donor in zip(rows, rows[1:] + rows[:1], strict=True):
+        text[row], spans[row] = part.text[donor], part.spans[donor]
+    return exchanged(part, text=text, spans=spans)
 
 
 def noisy_voice(part: Utterances, strength: float, rng: np.random.Generator) -> Utterances:
@@ -114,7 +122,7 @@ def noisy_voice(part: Utterances, strength: float, rng: np.random.Generator) -> 
     for frames in part.audio:
         noise = rng.normal(size=frames.shape) + rng.normal(size=frames.shape[1])
         audio.append(frames + strength * torch.as_tensor(noise / np.sqrt(2), dtype=frames.dtype))
-    return _with(part, audio=audio)
+    return exchanged(part, audio=audio)
 
 
 def wrong_words(part: Utterances, share: float, rng: np.random.Generator) -> Utterances:
@@ -123,11 +131,12 @@ def wrong_words(part: Utterances, share: float, rng: np.random.Generator) -> Utt
     for words in part.text:
         misheard = torch.as_tensor(rng.random(len(words)) < share)
         text.append(torch.where(misheard, every[rng.integers(len(every), size=len(words))], words))
-    return _with(part, text=text)
+    return exchanged(part, text=text)
 
 
 CHANGES = {
-    function.__name__: function for function in (fewer, no_voice, no_words, other_voice, noisy_voice, wrong_words)
+    function.__name__: function
+    for function in (fewer, no_voice, no_words, other_voice, other_words, noisy_voice, wrong_words)
 }
 
 

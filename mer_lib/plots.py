@@ -987,3 +987,82 @@ def gaps(table: pd.DataFrame, title: str, ax: Axes | None = None) -> Axes:
     ax.grid(axis="y", visible=False)
     ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=2, fontsize=9)
     return ax
+
+
+def strained(
+    table: pd.DataFrame,
+    title: str,
+    ylabel: str = "UA (%)",
+    best: pd.DataFrame | None = None,
+    joined: bool = True,
+) -> Figure:
+    """Draw how systems fare from condition to condition: a panel per kind of strain, with an interval at each dot.
+
+    Args:
+        table: One row per panel, condition and system: columns `panel`, `condition` (what is written below, in the
+            order given), `system` (at most six), `value`, `low`, `high`.
+        title: What to see.
+        ylabel: What the values are.
+        best: One row per panel and condition: columns `panel`, `condition`, `low`, `high`: between which values the
+            best possible lies, drawn as a grey block; as a black line where both are the same.
+        joined: Whether to join the dots of a system; for conditions that are steps of one thing.
+    """
+    panels, systems = (list(dict.fromkeys(table[name])) for name in ("panel", "system"))
+    steps = {panel: list(dict.fromkeys(table.loc[table["panel"] == panel, "condition"])) for panel in panels}
+    widths = [len(conditions) for conditions in steps.values()]
+    size = (max(7.5, 0.75 * sum(widths) + 1.2), 4.3)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False, width_ratios=widths)
+    colours, forms = ("text", "audio", "both", "sad", "angry", "happy"), ("o-", "s--", "^:", "D-.", "v-", "P--")
+    for ax, panel in zip(axes[0], panels, strict=True):
+        if best is not None:
+            _best_possible(ax, best[best["panel"] == panel], steps[panel])
+        for number, (name, colour, form) in enumerate(zip(systems, colours, forms, strict=False)):
+            here = table[(table["panel"] == panel) & (table["system"] == name)]
+            places = [steps[panel].index(c) + 0.11 * (number - (len(systems) - 1) / 2) for c in here["condition"]]
+            ends = np.abs(here[["low", "high"]].to_numpy() - here[["value"]].to_numpy()).T
+            look = {"color": COLOURS[colour], "marker": form[0], "linestyle": form[1:] if joined else "", "zorder": 3}
+            ax.errorbar(places, here["value"], ends, elinewidth=1.2, markersize=6, label=name, **look)
+        ax.set(xticks=range(len(steps[panel])), xticklabels=steps[panel], ylabel=ylabel)
+        ax.set_title(panel, fontweight="normal")
+        ax.grid(axis="x", visible=False)
+        ax.label_outer()
+    shown = {label: handle for ax in axes[0] for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=min(len(shown), 4), fontsize=10)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize="medium")
+    return figure
+
+
+def _best_possible(ax: Axes, best: pd.DataFrame, conditions: list[str]) -> None:
+    """Draw ceilings over the places of conditions: a line where one is known exactly, a block between bounds."""
+    exact = best["high"] - best["low"] < 1e-9
+    place = best["condition"].map(conditions.index)
+    if exact.any():
+        ends = place[exact] - 0.45, place[exact] + 0.45
+        ax.hlines(best["low"][exact], *ends, color="black", linewidth=2.5, zorder=2, label="ceiling")
+    if not exact.all():
+        height = (best["high"] - best["low"])[~exact]
+        look = {"color": "#CCCCCC", "zorder": 1, "label": "the ceiling lies in here"}
+        ax.bar(place[~exact], height, 0.9, best["low"][~exact], **look)
+
+
+def reliability(tables: dict[str, pd.DataFrame], title: str) -> Figure:
+    """Draw how often answers are right against how sure they are, a panel per system; on the line, both agree.
+
+    Args:
+        tables: Panel to rows with columns `confidence`, `right`, `low`, `high` (0 to 1) and `answers`, as
+            `robustness.reliability` returns them; the more answers, the larger the dot.
+        title: What to see.
+    """
+    figure, panels = plt.subplots(
+        1, len(tables), figsize=(2.9 * len(tables) + 0.6, 3.6), sharex=True, sharey=True, squeeze=False
+    )
+    for ax, (name, table) in zip(panels[0], tables.items(), strict=True):
+        ax.plot([0, 1], [0, 1], color="black", linewidth=1)
+        ax.vlines(table["confidence"], table["low"], table["high"], color=COLOURS["audio"], linewidth=2)
+        size = 12 + 240 * table["answers"] / table["answers"].sum()
+        ax.scatter(table["confidence"], table["right"], size, color=COLOURS["audio"], edgecolor="white", zorder=3)
+        ax.set(xlim=(0.2, 1.03), ylim=(-0.03, 1.03), xlabel="confidence", ylabel="share right", aspect="equal")
+        ax.set_title(name, fontweight="normal", fontsize=11)
+        ax.label_outer()
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize="medium")
+    return figure

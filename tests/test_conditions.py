@@ -126,6 +126,15 @@ def test_voices_are_swapped_among_the_chosen_and_none_keeps_its_own(data: Prepar
     assert torch.equal(lent.labels, part.labels)
 
 
+def test_words_are_swapped_together_with_their_places(data: Prepared) -> None:
+    part = data.train
+    lent = conditions.other_words(part, 0.5, rng())
+    assert all(len(words) == len(spans) for words, spans in zip(lent.text, lent.spans, strict=True))
+    assert sorted(words.sum().item() for words in lent.text) == sorted(words.sum().item() for words in part.text)
+    assert 0 < sum(not torch.equal(a, b) for a, b in zip(lent.text, part.text, strict=True)) <= len(part) // 2
+    assert all(torch.equal(a, b) for a, b in zip(lent.audio, part.audio, strict=True))
+
+
 def test_noise_has_the_stated_strength_and_half_of_it_stays_through_the_utterance(data: Prepared) -> None:
     noisy = conditions.noisy_voice(data.train, 2.0, rng())
     added = [(a - b).numpy() for a, b in zip(noisy.audio, data.train.audio, strict=True)]

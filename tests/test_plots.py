@@ -527,3 +527,38 @@ def test_gaps_have_an_interval_per_overlap_and_leave_out_what_is_not_known() -> 
     assert ax.lines[0].get_xdata().tolist() == [2, 2]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["ours, theirs", "another paper"]
     assert len(ax.figure.legends[0].get_texts()) == 4
+
+
+def test_strained_systems_stand_beside_each_other_in_front_of_the_best_possible() -> None:
+    rows = [
+        (panel, condition, system, value, value - 2, value + 1)
+        for panel, conditions in {"noise": ("none", "10 dB"), "words": ("right", "wrong", "gone")}.items()
+        for condition in conditions
+        for system, value in (("ours", 70.0), ("theirs", 60.0))
+    ]
+    table = pd.DataFrame(rows, columns=["panel", "condition", "system", "value", "low", "high"])
+    best = pd.DataFrame({"panel": "noise", "condition": ["none", "10 dB"], "low": [85, 75], "high": [85, 85]})
+    figure = drawn(plots.strained(table, "Noise hurts", best=best))
+    noise, words = figure.axes
+    assert [t.get_text() for t in words.get_xticklabels()] == ["right", "wrong", "gone"]
+    blocks = [patch for patch in noise.patches if patch.get_width() == pytest.approx(0.9)]
+    assert [(b.get_x(), b.get_y(), b.get_height()) for b in blocks] == [(pytest.approx(0.55), 75, 10)]
+    assert [s.tolist() for s in noise.collections[0].get_segments()] == [[[-0.45, 85], [0.45, 85]]]
+    assert not words.patches
+    ours, theirs = (container.lines[0] for container in noise.containers if container.get_label() in ("ours", "theirs"))
+    assert ours.get_ydata().tolist() == [70, 70]
+    assert (ours.get_xdata() < theirs.get_xdata()).all()
+    assert ours.get_linestyle() == "-"
+    legend = [t.get_text() for t in figure.legends[0].get_texts()]
+    assert legend == ["ceiling", "the ceiling lies in here", "ours", "theirs"]
+    apart = plots.strained(table, "Kinds, not steps", joined=False).axes[0]
+    assert {container.lines[0].get_linestyle() for container in apart.containers} == {"None"}
+
+
+def test_reliability_draws_a_larger_dot_where_there_are_more_answers() -> None:
+    table = pd.DataFrame({"answers": [10, 30], "confidence": [0.4, 0.9], "right": [0.5, 0.8]})
+    figure = drawn(plots.reliability({"ours": table.assign(low=0.3, high=0.9)}, "Too sure"))
+    ax = figure.axes[0]
+    assert ax.collections[1].get_offsets().tolist() == [[0.4, 0.5], [0.9, 0.8]]
+    assert ax.collections[1].get_sizes().tolist() == [72, 192]
+    assert [segment[:, 1].tolist() for segment in ax.collections[0].get_segments()] == [[0.3, 0.9]] * 2
