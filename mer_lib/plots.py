@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from mer_lib.corpora.base import EMOTIONS
 from mer_lib.features import FEATURES, FRAME_SECONDS, STEP_SECONDS, frames
@@ -987,7 +989,7 @@ def zoo(table: pd.DataFrame, title: str, columns: list[str], rows: list[str]) ->
     figure, panels = plt.subplots(len(rows), 1, figsize=size, height_ratios=[n + 0.6 for n in high], squeeze=False)
     for ax, row, most, ground in zip(panels[:, 0], rows, high, ("#FFFFFF", "#EAF3FA") * len(rows), strict=False):
         ax.set(xlim=(0, len(columns)), ylim=(most + 0.3, -0.3), xticks=[], yticks=[], facecolor=ground)
-        ax.set_ylabel(row, fontsize=10)
+        ax.set_ylabel(fill(row, 14), fontsize=10)
         ax.vlines(range(1, len(columns)), *ax.get_ylim(), color="#999999", linewidth=0.7)
         for side in ax.spines.values():
             side.set_visible(True)
@@ -1012,10 +1014,10 @@ def cost(table: pd.DataFrame, title: str, levels: dict[str, float] | None = None
         levels: Name to a percentage, drawn as a dashed line: ceilings.
         ax: Where to draw; by default a new figure.
     """
-    ax = ax or plt.subplots(figsize=(8.4, 0.24 * len(table) + 2.4))[1]
+    ax = ax or plt.subplots(figsize=(8.4, 0.22 * len(table) + 2.9))[1]
     cheapest = table.sort_values("seconds")
     ahead = cheapest[cheapest["ua"] > cheapest["ua"].cummax().shift(fill_value=-np.inf)]
-    ax.step(ahead["seconds"], ahead["ua"], color="#999999", where="post", zorder=1, label="nobody cheaper is better")
+    ax.step(ahead["seconds"], ahead["ua"], color="#666666", where="post", zorder=1, label="nobody cheaper is better")
     looks = {"reads the utterance": (False, "o", "audio"), "reads the dialogue": (True, "s", "angry")}
     for label, (context, marker, colour) in looks.items():
         some = table[table["context"] == context]
@@ -1025,12 +1027,16 @@ def cost(table: pd.DataFrame, title: str, levels: dict[str, float] | None = None
     ends = np.r_[table[["ua", "low", "high"]].to_numpy().ravel(), list((levels or {}).values())]
     low, high = np.nanmin(ends), np.nanmax(ends)
     ax.set(xscale="log", xlabel="seconds of one training", ylabel="UA (%)", title=title)
+    ax.set_xlim(cheapest["seconds"].iloc[0] / 1.4, cheapest["seconds"].iloc[-1] * 1.4)
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_ylim(low - 0.05 * (high - low) - 0.5, high + 0.08 * (high - low) + 0.5)
     for name, value in (levels or {}).items():
         ax.axhline(value, color="black", linestyle="--", linewidth=1)
         ax.text(0.01, value, name, transform=ax.get_yaxis_transform(), va="bottom", fontsize=9)
     _names_beside(ax, table)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=3, fontsize=9)
+    ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=3, fontsize=9)
     return ax
 
 

@@ -557,7 +557,7 @@ def test_accuracy_against_cost_shows_who_is_beaten_by_nobody_cheaper_and_names_d
     assert list(names) == ["logistic", "gated", "early", "DANN"]
     boxes = [Text.get_window_extent(t) for t in ax.texts if t.get_text() in names]  # without the line to the point
     assert all(below.y1 <= above.y0 + 1 for below, above in pairwise(boxes))
-    labels = [t.get_text() for t in ax.get_legend().get_texts()]
+    labels = [t.get_text() for t in ax.figure.legends[0].get_texts()]
     assert labels == ["nobody cheaper is better", "reads the utterance", "reads the dialogue"]
     alone = plots.cost(table.iloc[:1], "One system")
     assert len(drawn(alone.figure).axes) == 1
