@@ -1041,7 +1041,7 @@ def cost(table: pd.DataFrame, title: str, levels: dict[str, float] | None = None
 
 
 def _names_beside(ax: Axes, table: pd.DataFrame) -> None:
-    """Write the name of each point to the right of the panel, with a thin line to it, so that no two names meet."""
+    """Write rank and name of each point right of the panel, with a thin line to it, so that no two names meet."""
     (bottom, top), order = ax.get_ylim(), table.sort_values("ua")
     gap = min(1 / len(order), 0.12) * (top - bottom)
     places = order["ua"].to_numpy(dtype=float).copy()
@@ -1050,8 +1050,10 @@ def _names_beside(ax: Axes, table: pd.DataFrame) -> None:
     places[-1] = min(places[-1], top)
     for i in range(len(places) - 2, -1, -1):
         places[i] = min(places[i], places[i + 1] - gap)
-    for (name, point), place in zip(order.iterrows(), places, strict=True):
+    for rank, (name, point), place in zip(range(len(order), 0, -1), order.iterrows(), places, strict=True):
+        spot = (point["seconds"], point["ua"])
+        ax.annotate(str(rank), spot, (5, 3), textcoords="offset points", fontsize=8, zorder=4)
         ax.annotate(
-            name, (point["seconds"], point["ua"]), (1.04, place), textcoords=ax.get_yaxis_transform(), fontsize=9,
+            f"{rank}  {name}", spot, (1.04, place), textcoords=ax.get_yaxis_transform(), fontsize=9,
             va="center", annotation_clip=False, arrowprops={"arrowstyle": "-", "color": "#BBBBBB", "linewidth": 0.6},
         )  # fmt: skip
