@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from mer_lib.corpora.base import EMOTIONS
 from mer_lib.features import FEATURES, FRAME_SECONDS, STEP_SECONDS, frames
@@ -1066,3 +1068,88 @@ def reliability(tables: dict[str, pd.DataFrame], title: str) -> Figure:
         ax.label_outer()
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize="medium")
     return figure
+
+
+def zoo(table: pd.DataFrame, title: str, columns: list[str], rows: list[str]) -> Figure:
+    """Write names into the cells of a grid, as many below each other as belong there.
+
+    Args:
+        table: Indexed by name; `column` and `row`, the cell of each.
+        title: What to see.
+        columns: From left to right; those without a name stay empty.
+        rows: From top to bottom.
+    """
+    count = table.groupby(["row", "column"]).size()
+    high = [max([1, *(count.get((row, column), 0) for column in columns)]) for row in rows]
+    size = (max(7.5, 1.6 * len(columns)), 0.27 * sum(high) + 1.5)
+    figure, panels = plt.subplots(len(rows), 1, figsize=size, height_ratios=[n + 0.6 for n in high], squeeze=False)
+    for ax, row, most, ground in zip(panels[:, 0], rows, high, ("#FFFFFF", "#EAF3FA") * len(rows), strict=False):
+        ax.set(xlim=(0, len(columns)), ylim=(most + 0.3, -0.3), xticks=[], yticks=[], facecolor=ground)
+        ax.set_ylabel(fill(row, 14), fontsize=10)
+        ax.vlines(range(1, len(columns)), *ax.get_ylim(), color="#999999", linewidth=0.7)
+        for side in ax.spines.values():
+            side.set_visible(True)
+        for x, column in enumerate(columns):
+            names = table.index[(table["row"] == row) & (table["column"] == column)]
+            for y, name in enumerate(names):
+                ax.text(x + 0.5, y + 0.5, name, ha="center", va="center", fontsize=10)
+    top = panels[0, 0]
+    for x, column in enumerate(columns):
+        top.text((x + 0.5) / len(columns), 1.04, column, ha="center", va="bottom", transform=top.transAxes, fontsize=10)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize="medium")
+    return figure
+
+
+def cost(table: pd.DataFrame, title: str, levels: dict[str, float] | None = None, ax: Axes | None = None) -> Axes:
+    """Draw UA with its interval against the seconds of a training, and a line of those that nobody cheaper beats.
+
+    Args:
+        table: Indexed by system; columns `seconds`, `ua`, `low`, `high` (percent; NaN where there is no interval)
+            and `context`, whether it reads the dialogue.
+        title: What to see.
+        levels: Name to a percentage, drawn as a dashed line: ceilings.
+        ax: Where to draw; by default a new figure.
+    """
+    ax = ax or plt.subplots(figsize=(8.4, 0.22 * len(table) + 2.9))[1]
+    cheapest = table.sort_values("seconds")
+    ahead = cheapest[cheapest["ua"] > cheapest["ua"].cummax().shift(fill_value=-np.inf)]
+    ax.step(ahead["seconds"], ahead["ua"], color="#666666", where="post", zorder=1, label="nobody cheaper is better")
+    looks = {"reads the utterance": (False, "o", "audio"), "reads the dialogue": (True, "s", "angry")}
+    for label, (context, marker, colour) in looks.items():
+        some = table[table["context"] == context]
+        ax.vlines(some["seconds"], some["low"], some["high"], color=COLOURS[colour], linewidth=1.5, zorder=2)
+        if len(some):
+            ax.plot(some["seconds"], some["ua"], marker, color=COLOURS[colour], markersize=7, label=label, zorder=3)
+    ends = np.r_[table[["ua", "low", "high"]].to_numpy().ravel(), list((levels or {}).values())]
+    low, high = np.nanmin(ends), np.nanmax(ends)
+    ax.set(xscale="log", xlabel="seconds of one training", ylabel="UA (%)", title=title)
+    ax.set_xlim(cheapest["seconds"].iloc[0] / 1.4, cheapest["seconds"].iloc[-1] * 1.4)
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_ylim(low - 0.05 * (high - low) - 0.5, high + 0.08 * (high - low) + 0.5)
+    for name, value in (levels or {}).items():
+        ax.axhline(value, color="black", linestyle="--", linewidth=1)
+        ax.text(0.01, value, name, transform=ax.get_yaxis_transform(), va="bottom", fontsize=9)
+    _names_beside(ax, table)
+    ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=3, fontsize=9)
+    return ax
+
+
+def _names_beside(ax: Axes, table: pd.DataFrame) -> None:
+    """Write rank and name of each point right of the panel, with a thin line to it, so that no two names meet."""
+    (bottom, top), order = ax.get_ylim(), table.sort_values("ua")
+    gap = min(1 / len(order), 0.12) * (top - bottom)
+    places = order["ua"].to_numpy(dtype=float).copy()
+    for i in range(1, len(places)):
+        places[i] = max(places[i], places[i - 1] + gap)
+    places[-1] = min(places[-1], top)
+    for i in range(len(places) - 2, -1, -1):
+        places[i] = min(places[i], places[i + 1] - gap)
+    for rank, (name, point), place in zip(range(len(order), 0, -1), order.iterrows(), places, strict=True):
+        spot = (point["seconds"], point["ua"])
+        ax.annotate(str(rank), spot, (5, 3), textcoords="offset points", fontsize=8, zorder=4)
+        ax.annotate(
+            f"{rank}  {name}", spot, (1.04, place), textcoords=ax.get_yaxis_transform(), fontsize=9,
+            va="center", annotation_clip=False, arrowprops={"arrowstyle": "-", "color": "#BBBBBB", "linewidth": 0.6},
+        )  # fmt: skip

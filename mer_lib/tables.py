@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -10,8 +11,8 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 from scipy import stats
 
-from mer_lib import corpora
-from mer_lib.ceilings import cells, evenly, late_rule
+from mer_lib import corpora, systems
+from mer_lib.ceilings import ceilings, cells, evenly, late_rule
 from mer_lib.corpora import duet
 from mer_lib.corpora.base import EMOTIONS
 from mer_lib.corpora.duet.process import DEADPAN, Process
@@ -19,6 +20,7 @@ from mer_lib.experiments import PARTS, RUN, TABLES, VARIANTS, read_results, summ
 from mer_lib.metrics import holm, paired_difference
 from mer_lib.paper import reported
 from mer_lib.shipped import folder
+from mer_lib.training import needs_context
 
 DECK = {"duet-i": "IEMOCAP", "iemocap": "IEMOCAP", "duet-m": "MSP-Improv", "msp-improv": "MSP-Improv"}
 """Which of the deck's datasets stands beside a corpus."""
@@ -38,6 +40,9 @@ HEADINGS = {
     "ceiling": "ceiling of the planted process",
 }
 """Groups of columns that a page shows side by side."""
+
+COMPARED = HEADINGS | {"sees": "reads the", "cost": "one training"}
+"""The same where systems of many kinds are compared."""
 
 
 def recorded() -> pd.DataFrame:
@@ -71,8 +76,9 @@ def table3(results: pd.DataFrame, corpus: str) -> pd.DataFrame:
     Returns:
         One row per variant; columns (group, column). In percent: "measured", "low" and "high" (mean and 95%
         interval over folds) and "ceiling" with the columns happy, sad, neutral, angry, WA and UA; "reported"
-        (by the deck: the four classes and "average"); "share" (WA, UA: measured over ceiling). "cost":
-        parameters, seconds of a training, folds, seeds. Groups that nobody knows for this corpus are absent.
+        (by the deck: the four classes and "average"); "share" (WA, UA: measured over ceiling). "sees": context,
+        "dialogue" or "utterance". "cost": parameters, seconds of a training, folds, seeds. Groups that nobody knows
+        for this corpus are absent.
 
     Raises:
         ValueError: If there is no run on the corpus, or the variants ran on different folds or seeds.
@@ -92,12 +98,13 @@ def ablation(results: pd.DataFrame, corpus: str, table: str) -> pd.DataFrame:
 
     Returns:
         As `table3`, with the columns WA, F1 and UA; "reported" has the deck's WA or F1, or both, where it has that
-        table on the dataset that the corpus mirrors; "ceiling" and "share" have WA and UA.
+        table on the dataset that the corpus mirrors; "ceiling" and "share" have WA and UA. The ceiling of a system
+        that reads the dialogue is that of all cues of the dialogue, later turns too.
 
     Raises:
         ValueError: As `table3`, or if there is no such table.
 
-    Shown in chapter 12.
+    Shown in chapters 12 and 13.
     """
     if table not in TABLES:
         raise ValueError(f"There is no table {table!r}; there are {', '.join(TABLES)}.")
@@ -124,13 +131,30 @@ def _arranged(results: pd.DataFrame, corpus: str, table: str, scores: dict[str, 
         channels = [CHANNELS.get(variant.rpartition(": ")[2], "both") for variant in variants]
         known = [shown for shown in scores if shown in best]
         groups["ceiling"] = best.loc[channels, known].set_axis(variants)
+        around = [variant for variant in variants if reads_dialogue(variant)]
+        if around:
+            groups["ceiling"].loc[around, ["WA", "UA"]] = _ceiling_with_context(corpus)
         groups["share"] = 100 * groups["measured"][["WA", "UA"]] / groups["ceiling"][["WA", "UA"]]
+    read = ["dialogue" if reads_dialogue(variant) else "utterance" for variant in variants]
+    groups["sees"] = pd.DataFrame({"context": read}, index=variants)
     by = runs.groupby("variant")
     # The median, since a training that had to wait for others, or was put to sleep, took longer than it costs.
     cost = {name: by[name].median().round(1) for name in ("parameters", "seconds") if name in runs}
     cost |= {"folds": by["fold"].nunique(), "seeds": by["seed"].nunique()}
     groups["cost"] = pd.DataFrame(cost).loc[variants]
     return pd.concat(groups, axis=1).rename_axis("variant")
+
+
+def reads_dialogue(variant: str) -> bool:
+    """Whether the system of a row of the tables reads the turns around an utterance."""
+    return needs_context(systems.require(VARIANTS[variant].get("system", "method")).module)
+
+
+@lru_cache
+def _ceiling_with_context(corpus: str) -> tuple[float, float]:
+    """Best WA and best UA of whoever knows all cues of a dialogue of a Duet corpus."""
+    best = 100 * ceilings(duet.process(corpus)).loc["both+context"]
+    return best["accuracy"], best["mean_recall"]
 
 
 def _require_same_runs(runs: pd.DataFrame) -> None:
@@ -416,17 +440,18 @@ def agreement(live: pd.DataFrame, record: pd.DataFrame, score: str = "ua", level
 # For the page ------------------------------------------------------------------------------------------------
 
 
-def styled(table: pd.DataFrame, caption: str) -> Styler:
+def styled(table: pd.DataFrame, caption: str, headings: dict[str, str] = HEADINGS) -> Styler:
     """Make a page's table of the scores that `table3` returns, with the interval below each mean.
 
     Args:
         table: What `table3` returns.
         caption: What the table holds, in a sentence or two.
+        headings: Groups of columns to show, and what to write above each.
     """
     shown = {
-        (HEADINGS[group], column): [_cell(table, variant, group, column) for variant in table.index]
+        (headings[group], column): [_cell(table, variant, group, column) for variant in table.index]
         for group, column in table.columns
-        if group in HEADINGS
+        if group in headings
     }
     text = pd.DataFrame(shown, index=table.index.rename(None))
     groups = text.columns.get_level_values(0)
@@ -448,6 +473,10 @@ def styled(table: pd.DataFrame, caption: str) -> Styler:
 
 def _cell(table: pd.DataFrame, variant: str, group: str, column: str) -> str:
     value = table.loc[variant, (group, column)]
+    if group == "sees":
+        return value
+    if group == "cost":
+        return f"{value:,.0f}"
     if group != "measured":
         return f"{value:.2f}" if group == "reported" else f"{value:.1f}"
     half = (table.loc[variant, ("high", column)] - table.loc[variant, ("low", column)]) / 2

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from conftest import pulses
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 
 from mer_lib import plots
 from mer_lib.corpora.base import EMOTIONS
@@ -562,3 +564,44 @@ def test_reliability_draws_a_larger_dot_where_there_are_more_answers() -> None:
     assert ax.collections[1].get_offsets().tolist() == [[0.4, 0.5], [0.9, 0.8]]
     assert ax.collections[1].get_sizes().tolist() == [72, 192]
     assert [segment[:, 1].tolist() for segment in ax.collections[0].get_segments()] == [[0.3, 0.9]] * 2
+
+
+def test_the_zoo_has_every_name_once_in_its_own_cell() -> None:
+    places = {
+        "early": ("steps", "one"),
+        "gated": ("vectors", "one"),
+        "LMF": ("vectors", "one"),
+        "DANN": ("steps", "all"),
+    }
+    table = pd.DataFrame.from_dict(places, orient="index", columns=["column", "row"])
+    figure = drawn(plots.zoo(table, "Two fuse vectors", ["steps", "vectors", "answers"], ["one", "all"]))
+    one, everything = figure.axes
+    found = {t.get_text(): t.get_position() for t in one.texts}
+    assert found["early"] == (0.5, 0.5)
+    assert [found["gated"], found["LMF"]] == [(1.5, 0.5), (1.5, 1.5)]
+    assert {"steps", "vectors", "answers"} <= set(found)
+    assert [t.get_text() for t in everything.texts] == ["DANN"]
+    assert [ax.get_ylabel() for ax in figure.axes] == ["one", "all"]
+
+
+def test_accuracy_against_cost_shows_who_is_beaten_by_nobody_cheaper_and_names_do_not_meet() -> None:
+    rows = {"seconds": [2.0, 30, 10, 11], "ua": [60.0, 70, 65, 64.9], "context": [False, True, False, False]}
+    table = pd.DataFrame(rows, index=["logistic", "DANN", "early", "gated"])
+    table[["low", "high"]] = np.column_stack([table["ua"] - 1, table["ua"] + 1])
+    table.loc["gated", ["low", "high"]] = np.nan
+    ax = plots.cost(table, "DANN is best", {"ceiling": 80.0})
+    drawn(ax.figure)
+    front = ax.lines[0]
+    assert front.get_xdata().tolist() == [2, 10, 30]
+    assert front.get_ydata().tolist() == [60, 65, 70]
+    assert ax.get_xscale() == "log"
+    assert ax.get_ylim()[1] > 80
+    texts = [t.get_text() for t in ax.texts]
+    assert texts == ["ceiling", "4", "4  logistic", "3", "3  gated", "2", "2  early", "1", "1  DANN"]
+    names = texts[2::2]
+    boxes = [Text.get_window_extent(t) for t in ax.texts if t.get_text() in names]  # without the line to the point
+    assert all(below.y1 <= above.y0 + 1 for below, above in pairwise(boxes))
+    labels = [t.get_text() for t in ax.figure.legends[0].get_texts()]
+    assert labels == ["nobody cheaper is better", "reads the utterance", "reads the dialogue"]
+    alone = plots.cost(table.iloc[:1], "One system")
+    assert len(drawn(alone.figure).axes) == 1

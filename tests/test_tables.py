@@ -131,6 +131,27 @@ def test_a_system_that_hears_only_is_held_against_the_ceiling_of_hearing() -> No
         assert made.loc[f"MMIN: {channel}", "ceiling"].equals(made.loc[channel, "ceiling"])
 
 
+def test_a_system_that_reads_the_dialogue_is_held_against_the_ceiling_with_context() -> None:
+    made = tables.ablation(runs("duet-x", table="table4"), "duet-x", "table4")
+    best = 100 * ceilings(process("duet-x")).loc["both+context", ["accuracy", "mean_recall"]]
+    assert made.loc["DANN", "ceiling"].tolist() == pytest.approx(best.tolist())
+    assert made.loc["DANN", ("share", "UA")] == pytest.approx(100 * made.loc["DANN", ("measured", "UA")] / best.iloc[1])
+    assert made.loc["MER-HAN", "ceiling"].equals(made.loc["A+T", "ceiling"])
+    assert (made["ceiling"].loc["DANN"] > made["ceiling"].loc["A+T"]).all()
+    seen = made["sees", "context"]
+    assert set(seen.index[seen == "utterance"]) == {"MER-HAN", "Maji 2023", "A+T"}
+
+
+def test_a_page_shows_what_a_training_costs_where_it_asks_for_that() -> None:
+    made = tables.ablation(runs("duet-m", table="table5"), "duet-m", "table5")
+    plain, full = (tables.styled(made, "Table 5", *more).to_html() for more in ((), (tables.COMPARED,)))
+    assert "one training" in full
+    assert "1,002" in full
+    assert ">utterance<" in full
+    assert "one training" not in plain
+    assert "1,002" not in plain
+
+
 def test_of_a_sweep_under_way_only_what_all_variants_have_is_compared() -> None:
     under_way = pd.concat([runs().iloc[:-1], runs("duet-m")])
     kept = tables.shared(under_way)
