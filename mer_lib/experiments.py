@@ -370,10 +370,13 @@ def complete(tasks: Sequence[Task], do: Callable[[Any], Any], store: Path, jobs:
         tasks: What to do.
         do: Does one of them; returns what JSON can hold.
         store: Folder that holds one small JSON file per finished task.
-        jobs: Processes; by default one per core.
+        jobs: Processes; by default one per core. Within `joblib.parallel_config("dask")` the workers of the cluster
+            do the tasks instead, however many there are; all of them must see `store`.
 
     Returns:
         The results, in the order of `tasks`.
+
+    Shown in chapter 19.
     """
     store.mkdir(parents=True, exist_ok=True)
     todo = [task for task in tasks if not (store / f"{task.key()}.json").exists()]

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +20,7 @@ from mer_lib.experiments import (
     TABLES,
     VARIANTS,
     Run,
+    complete,
     decisions,
     execute,
     fit,
@@ -220,6 +223,42 @@ def test_a_run_that_fails_leaves_no_result(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(FloatingPointError, match=r"The loss is nan"):
         sweep([small()], tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A task that says where it is done."""
+
+    number: int
+
+    def key(self) -> str:
+        return f"asking-{self.number}"
+
+
+@pytest.fixture
+def cluster() -> Iterator[None]:
+    """Let joblib send what it is given to two workers, which live in this process."""
+    distributed = pytest.importorskip("distributed")
+    few = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**few) as workers, distributed.Client(workers), joblib.parallel_config("dask"):
+        yield
+
+
+def test_the_workers_of_a_cluster_do_the_tasks_and_what_is_kept_is_not_done_again(
+    tmp_path: Path, cluster: None
+) -> None:
+    tasks = [Asking(number) for number in range(6)]
+    asked = complete(tasks, lambda task: [task.number, threading.current_thread().name], tmp_path, jobs=1)
+    assert [number for number, _ in asked] == list(range(6))
+    assert all("Dask" in name for _, name in asked)
+    assert complete([*tasks, Asking(6)], lambda task: "again", tmp_path) == [*asked, "again"]
+
+
+def test_a_training_gives_the_same_scores_on_a_cluster_as_here(tmp_path: Path, cluster: None) -> None:
+    (there,), here = complete([small()], execute, tmp_path), execute(small())
+    assert {name: there[name] for name in ("wa", "ua", "plain", "key")} == {
+        name: here[name] for name in ("wa", "ua", "plain", "key")
+    }
 
 
 def results() -> pd.DataFrame:
