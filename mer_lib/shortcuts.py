@@ -205,7 +205,7 @@ def reliance(decisions: pd.DataFrame, favour: pd.Series) -> pd.Series:
     place = "session" if "session" in decisions else "fold"
     known = decisions[decisions["id"].isin(favour.index)]
     known = known.assign(right=known["adjusted"] == known["emotion"], favour=known["id"].map(favour))
-    recalls = known.pivot_table("right", [place, "emotion"], "favour", aggfunc="mean")
+    recalls = known.pivot_table("right", [place, "emotion"], "favour", aggfunc="mean").reindex(columns=[True, False])
     return 100 * (recalls[True] - recalls[False]).groupby(place).mean().dropna()
 
 

@@ -146,6 +146,8 @@ def test_who_guesses_by_the_scenario_relies_on_it_and_who_is_always_right_does_n
     np.testing.assert_allclose(shortcuts.reliance(decided.assign(adjusted=decided["emotion"]), favour), [0, 0])
     bar = guesses[guesses["id"].str.contains("bar")]
     assert shortcuts.reliance(bar, favour).empty, "the bar favours all of its happy ones and none of its sad ones"
+    for one_kind in (True, False):  # nobody is favoured, or all are
+        assert shortcuts.reliance(guesses, favour[favour == one_kind]).empty
     by_fold = guesses.drop(columns="session").assign(fold=1)
     assert shortcuts.reliance(by_fold, favour).to_dict() == {1: 100}
 
