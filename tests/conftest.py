@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 os.environ["MPLBACKEND"] = "Agg"
 
@@ -93,3 +95,9 @@ def cache(tmp_path, monkeypatch: pytest.MonkeyPatch):
     folder = tmp_path / "cache"
     monkeypatch.setenv("MER_LIB_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def copy(tree: Path, tmp_path: Path) -> Path:
+    """A copy of the module's tree of a released corpus, to be damaged."""
+    return shutil.copytree(tree, tmp_path / "copy")

@@ -40,17 +40,6 @@ def released(tree: Path) -> Corpus:
     return corpora.load("iemocap", tree)
 
 
-@pytest.fixture
-def copy(tree: Path, tmp_path: Path) -> Path:
-    """A tree to be damaged."""
-    return shutil.copytree(tree, tmp_path / "copy")
-
-
-def why(corpus: Corpus) -> dict[str, str]:
-    """What was left out, and the reason."""
-    return dict(zip(corpus.skipped["what"], corpus.skipped["why"], strict=True))
-
-
 def file(root: Path, kind: str, dialogue: str = "Ses01F_impro01") -> Path:
     return root / f"Session{dialogue[4]}/dialog/{kind}/{dialogue}.txt"
 
@@ -138,7 +127,7 @@ def test_the_sound_is_that_of_the_utterance(released: Corpus, tree: Path) -> Non
 
 
 def test_other_labels_stray_lines_and_turns_without_a_rating_are_listed(released: Corpus) -> None:
-    left_out = why(released)
+    left_out = trees.why(released)
     assert left_out.pop("M: sorry") == "is no line of a transcript"
     assert left_out.pop("Ses01F_impro01_MXX0") == "has no line in EmoEvaluation"
     reasons = {f"is labelled {label}, none of the four classes" for label in ("fru", "xxx")}
@@ -221,7 +210,7 @@ def test_the_tables_of_the_whole_release_are_read_without_opening_a_sound(
 
 
 def test_a_label_table_takes_the_place_of_the_labels(tree: Path, released: Corpus, tmp_path: Path) -> None:
-    other = next(name for name in why(released) if name.startswith("Ses02F_impro01"))
+    other = next(name for name in trees.why(released) if name.startswith("Ses02F_impro01"))
     kept = released.table["id"].iloc[:6].tolist()
     rows = [f"{name},{label}" for name, label in zip(kept, ["hap", "exc", "sad", "neu", "ang", "fru"], strict=True)]
     path = trees.write(tmp_path / "labels.csv", "\n".join(["id,emotion", *rows, f"{other},happy", "Ses09_x,sad", ""]))
@@ -229,7 +218,7 @@ def test_a_label_table_takes_the_place_of_the_labels(tree: Path, released: Corpu
     assert corpus.table["emotion"].to_dict() == dict(
         zip([*kept[:5], other], ["happy", "happy", "sad", "neutral", "angry", "happy"], strict=True)
     )
-    left_out = why(corpus)
+    left_out = trees.why(corpus)
     assert left_out[kept[5]] == "is labelled fru, none of the four classes"
     assert left_out["Ses09_x"] == "is not in the release"
     assert left_out[released.table["id"].iloc[6]] == "is not in the label table"
@@ -296,7 +285,7 @@ def test_of_half_an_archive_the_rest_is_read_and_what_is_missing_is_listed(copy:
     harm(copy)
     corpus = corpora.load("iemocap", copy)
     assert set(corpus.table["session"]) == {"S1", "S3", "S4", "S5"}
-    assert expected.items() <= why(corpus).items()
+    assert expected.items() <= trees.why(corpus).items()
 
 
 def test_an_utterance_without_transcript_or_sound_or_with_an_unknown_label_is_listed(copy: Path) -> None:
@@ -305,7 +294,7 @@ def test_an_utterance_without_transcript_or_sound_or_with_an_unknown_label_is_li
     wav(copy, "Ses01F_impro01_M000").unlink()
     path = file(copy, "EmoEvaluation")
     path.write_text(path.read_text().replace("Ses01F_impro01_F001\tneu", "Ses01F_impro01_F001\tbored"))
-    left_out = why(corpora.load("iemocap", copy))
+    left_out = trees.why(corpora.load("iemocap", copy))
     assert left_out[FIRST] == "has no transcript"
     assert left_out["Ses01F_impro01_M000"] == "has no sound file"
     assert left_out["Ses01F_impro01_F001"] == "has the unknown label 'bored'"
@@ -432,7 +421,7 @@ def test_sounds_that_cannot_be_used_are_left_out_listed_and_counted_before_featu
     corpus = corpora.load("iemocap", copy)
     assert set(damaged) <= set(corpus.table["id"])
     checked = check_audio(corpus)
-    left_out = why(checked)
+    left_out = trees.why(checked)
     assert {name: left_out[name].startswith(reason) for name, reason in damaged.items()} == dict.fromkeys(damaged, True)
     assert set(corpus.table["id"]) - set(checked.table["id"]) == set(damaged)
     said = f"iemocap, sounds read: {len(checked)} utterances. Left out: {len(damaged)} (cannot be read as sound: 3; "

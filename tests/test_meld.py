@@ -39,11 +39,6 @@ def copy(tree: Path, tmp_path: Path) -> Path:
     return shutil.copytree(tree, tmp_path / "copy", ignore=shutil.ignore_patterns("*.mp4"))
 
 
-def why(corpus: Corpus) -> dict[str, str]:
-    """What was left out, and the reason."""
-    return dict(zip(corpus.skipped["what"], corpus.skipped["why"], strict=True))
-
-
 def test_the_official_split_is_the_one_fold(released: Corpus) -> None:
     (fold,) = released.folds()
     assert fold.name == "test"
@@ -91,7 +86,7 @@ def test_a_clip_that_was_cut_again_takes_the_place_of_the_wrong_one(released: Co
     row = released.table.loc[f"test_{trees.MELD_TWICE}"]
     assert row["audio"].endswith(f"final_videos_test{trees.MELD_TWICE}.wav")
     assert np.corrcoef(released.waveform(row["id"]), next(trees.clips(5, "sad")).wave)[0, 1] > 0.99
-    assert why(released)[trees.MELD_TWICE] == "is a clip without a row, or replaced by another"
+    assert trees.why(released)[trees.MELD_TWICE] == "is a clip without a row, or replaced by another"
 
 
 def test_a_clip_that_was_cut_again_is_never_replaced_by_the_wrong_one_for_lack_of_a_wav(
@@ -101,11 +96,11 @@ def test_a_clip_that_was_cut_again_is_never_replaced_by_the_wrong_one_for_lack_o
     (root / trees.MELD_FOLDERS["test"] / f"final_videos_test{trees.MELD_TWICE}.wav").unlink()
     corpus = corpora.load("meld", root)
     assert f"test_{trees.MELD_TWICE}" not in corpus.table.index
-    assert why(corpus)[f"test_{trees.MELD_TWICE}"].startswith("has a clip but no wav file")
+    assert trees.why(corpus)[f"test_{trees.MELD_TWICE}"].startswith("has a clip but no wav file")
 
 
 def test_corrupt_absent_wrongly_cut_and_empty_clips_are_listed(released: Corpus) -> None:
-    left_out = why(released)
+    left_out = trees.why(released)
     assert left_out["train_dia125_utt3"] == "has a clip but no wav file: ffmpeg could not read it, or was not run"
     assert left_out["dev_dia110_utt7"] == "has no clip"
     for name in ("train_dia309_utt0", "test_dia38_utt4", "test_dia220_utt0"):
@@ -126,7 +121,7 @@ def test_six_channels_at_48_khz_become_one_at_16(released: Corpus) -> None:
 def test_wavs_instead_of_the_clips_give_the_same_table(copy: Path, released: Corpus) -> None:
     corpus = corpora.load("meld", copy)
     assert corpus.table.equals(released.table)
-    assert why(corpus)["train_dia125_utt3"] == "has no clip"
+    assert trees.why(corpus)["train_dia125_utt3"] == "has no clip"
 
 
 def test_tables_and_folders_may_lie_together_or_one_level_deeper(copy: Path, released: Corpus) -> None:

@@ -32,17 +32,6 @@ def released(tree: Path) -> Corpus:
     return corpora.load("msp-improv", tree)
 
 
-@pytest.fixture
-def copy(tree: Path, tmp_path: Path) -> Path:
-    """A tree to be damaged."""
-    return shutil.copytree(tree, tmp_path / "copy")
-
-
-def why(corpus: Corpus) -> dict[str, str]:
-    """What was left out, and the reason."""
-    return dict(zip(corpus.skipped["what"], corpus.skipped["why"], strict=True))
-
-
 def transcript(root: Path, name: str = FIRST) -> Path:
     return next(root.rglob(f"{name}.txt"))
 
@@ -148,7 +137,7 @@ def test_missing_and_empty_transcripts_and_missing_sounds_are_listed(copy: Path)
     transcript(copy, names[1]).write_text(" \n")
     transcript(copy, names[2]).write_bytes(b"\x00\x01\x02")
     wav(copy, names[3]).unlink()
-    left_out = why(corpora.load("msp-improv", copy))
+    left_out = trees.why(corpora.load("msp-improv", copy))
     assert [left_out.get(name) for name in names] == [
         "has no transcript",
         "is an empty transcript",
@@ -164,7 +153,7 @@ def test_sounds_whose_header_shows_damage_are_listed(copy: Path) -> None:
     trees.write_wav(wav(copy, names[1]), np.zeros(0))
     trees.write_wav(wav(copy, names[2]), np.full(800, 0.1))
     wav(copy, names[3]).write_bytes(wav(copy, names[3]).read_bytes()[:20_000])
-    left_out = why(corpora.load("msp-improv", copy))
+    left_out = trees.why(corpora.load("msp-improv", copy))
     assert [left_out[name] for name in names] == [
         "cannot be read as sound",
         "holds no sound",
@@ -185,7 +174,7 @@ def test_sounds_without_a_rating_second_ratings_and_unknown_labels_are_listed(co
     path = copy / "Evaluation.txt"
     path.write_text(f"{path.read_text()}\n{RATED}; A; A:3.0; V:3.5; D:3.0 ; N:3.6;\nPR1; Sad; ; A:1; V:1; D:1; N:1;\n")
     corpus = corpora.load("msp-improv", copy)
-    left_out = why(corpus)
+    left_out = trees.why(corpus)
     assert left_out[extra.stem] == "has no line in Evaluation.txt"
     assert left_out["MSP-IMPROV-S01H-M01-P-MF01"] == "has the unknown label 'Q'"
     assert left_out[FIRST] == "is listed for the second time"

@@ -291,6 +291,11 @@ def _meld_row(text: str, emotion: str, dialogue: int, utterance: int) -> str:
     )
 
 
+def why(corpus: Corpus) -> dict[str, str]:
+    """What was left out, and the reason."""
+    return dict(zip(corpus.skipped["what"], corpus.skipped["why"], strict=True))
+
+
 def counts(table: pd.DataFrame, by: str) -> pd.DataFrame:
     """Utterances per value of a column and class, as the `EXPECTED` of the loaders."""
     return pd.crosstab(table[by], table["emotion"])[list(EMOTIONS)].rename_axis(index=None, columns=None)
