@@ -14,9 +14,9 @@ RUN := OMP_NUM_THREADS=1 $(BIN)/python
 # Where Python may not keep what it compiles, every chapter compiles torch and pandas anew: 17 s instead of 6.
 unexport PYTHONDONTWRITEBYTECODE
 
-SWEEP_fast := --fold 1 --seeds 1 --out _build/results/$(CORPUS).csv
-SWEEP_full := --seeds 5 --out data/results/$(CORPUS).csv
-TUNE_fast := --corpus $(CORPUS) --out _build/results/tuning.csv
+SWEEP_fast := --fold 1 --seeds 1 --out "_build/results/$(CORPUS).csv"
+SWEEP_full := --seeds 5 --out "data/results/$(CORPUS).csv"
+TUNE_fast := --corpus "$(CORPUS)" --out _build/results/tuning.csv
 TUNE_full := --corpus duet-i --corpus duet-m --corpus duet-x --out data/results/tuning.csv
 CONDITIONS_fast := --draws 1 --seeds 1 --out _build/results/conditions.csv
 CONDITIONS_full := --draws 8 --seeds 1 --out data/results/conditions.csv

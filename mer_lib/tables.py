@@ -22,8 +22,7 @@ from mer_lib.paper import reported
 from mer_lib.shipped import folder
 from mer_lib.training import needs_context
 
-DECK = {"duet-i": "IEMOCAP", "iemocap": "IEMOCAP", "duet-m": "MSP-Improv", "msp-improv": "MSP-Improv"}
-"""Which of the deck's datasets stands beside a corpus."""
+_DECK = {"duet-i": "IEMOCAP", "iemocap": "IEMOCAP", "duet-m": "MSP-Improv", "msp-improv": "MSP-Improv"}
 
 CHANNELS = {"A": "audio", "T": "text", "A+T (w/o L_ua)": "both", "A+T": "both"}
 """What each row of Table 3 sees, and so whose ceiling it has. All other variants see both channels."""
@@ -45,6 +44,11 @@ COMPARED = HEADINGS | {"sees": "reads the", "cost": "one training"}
 """The same where systems of many kinds are compared."""
 
 
+def dataset(corpus: str) -> str | None:
+    """Which of the deck's datasets stands beside a corpus, if any does."""
+    return _DECK.get(corpora.bare(corpus))
+
+
 def recorded() -> pd.DataFrame:
     """Read the runs that are kept in `data/results`, one file per corpus, named after it.
 
@@ -55,7 +59,7 @@ def recorded() -> pd.DataFrame:
         kept = folder("results")
     except FileNotFoundError:
         return pd.DataFrame(columns=RUN)
-    runs = [read_results(path) for path in sorted(kept.glob("*.csv")) if path.stem in corpora.names()]
+    runs = [read_results(path) for path in sorted(kept.glob("*.csv")) if corpora.bare(path.stem) in corpora.names()]
     return pd.concat(runs, ignore_index=True) if runs else pd.DataFrame(columns=RUN)
 
 
@@ -123,9 +127,9 @@ def _arranged(results: pd.DataFrame, corpus: str, table: str, scores: dict[str, 
         group: pd.DataFrame({shown: found[name, end] for shown, name in scores.items()})
         for group, end in (("measured", "mean"), ("low", "low"), ("high", "high"))
     }
-    number, dataset = table.removeprefix("table"), DECK.get(corpus)
-    if dataset and number.isdecimal() and dataset in set(reported(int(number))["dataset"]):
-        groups["reported"] = deck(int(number), dataset).loc[variants]
+    number, beside = table.removeprefix("table"), dataset(corpus)
+    if beside and number.isdecimal() and beside in set(reported(int(number))["dataset"]):
+        groups["reported"] = deck(int(number), beside).loc[variants]
     if corpus in duet.names():
         best = ceilings_by_class(duet.process(corpus))
         channels = [CHANNELS.get(variant.rpartition(": ")[2], "both") for variant in variants]

@@ -111,13 +111,16 @@ def test_parameters_reach_the_chapter(book: Book) -> None:
     assert any("seed 7 corpus duet-i root /" in str(cell.get("outputs")) for cell in cells)
 
 
-def test_a_chapter_says_whose_numbers_it_shows_when_they_are_not_of_duet(book: Book) -> None:
+def test_on_another_corpus_a_chapter_says_whose_numbers_it_shows_and_leaves_out_what_holds_for_duet(book: Book) -> None:
+    write(book.folder, DRAFT + '\n# %% [markdown] tags=["duet"]\n# The sad voice is slow.\n')
     own = Book(book.folder, {**book.parameters, "corpus": "iemocap", "root": str(book.folder / "data")})
-    for one, said in ((own, True), (book, False)):
+    for one, another in ((own, True), (book, False)):
         build_book.run_all(one, ["01_tiny"], 1)
-        title, note = nbformat.read(one.executed("01_tiny"), as_version=4).cells[:2]
+        title, note, *rest = nbformat.read(one.executed("01_tiny"), as_version=4).cells
         assert title.source.startswith("# Tiny")
-        assert ("computed on `iemocap`" in note.source and "nobody knows its ceilings" in note.source) == said
+        assert ("computed on `iemocap`" in note.source and "nobody knows its ceilings" in note.source) == another
+        assert any("The sad voice is slow." in cell.source for cell in rest) != another
+        assert sum(cell.cell_type == "code" for cell in [note, *rest]) >= 3, "what was computed stays"
 
 
 def test_a_failing_cell_is_named_with_chapter_and_error(book: Book) -> None:
@@ -217,6 +220,7 @@ def test_the_last_built_book_shows_no_warning() -> None:
         ("# %% [markdown]\n# {{ name }}", "a substitution"),
         ("# %% [markdown]\n# +++", "a comment"),
         ("# %%\n" + "x = 1\n" * 31, "31 lines of code"),
+        ('# %% tags=["duet"]\nx = 1', "code with the tag 'duet'"),
         ("# %% [markdown]\n# ## Exercises", "must have the sections"),
     ],
 )

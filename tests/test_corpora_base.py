@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from conftest import make_corpus
 
+from mer_lib import corpora
 from mer_lib.corpora.base import EMOTIONS, Corpus, CorpusError
 
 
@@ -133,3 +134,16 @@ def test_the_fingerprint_follows_the_sound_and_nothing_else(corpus: Corpus) -> N
     assert replace(corpus, version="other").fingerprint() != same
     assert replace(corpus, sample_rate=8000).fingerprint() != same
     assert replace(corpus, table=corpus.table.iloc[1:]).fingerprint() != same
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("iemocap?label=x.csv", r"iemocap has no option 'label'; it takes root, labels\."),
+        ("duet-i?conditions=P", r"duet-i has no option 'conditions'; it takes root\."),
+        ("nowhere?conditions=P", r"There is no corpus 'nowhere'; known are duet-i"),
+    ],
+)
+def test_an_option_behind_the_name_must_be_known(name: str, sentence: str) -> None:
+    with pytest.raises(CorpusError, match=sentence):
+        corpora.load(name)

@@ -222,8 +222,14 @@ def test_a_label_table_takes_the_place_of_the_labels(tree: Path, released: Corpu
     assert left_out[kept[5]] == "is labelled fru, none of the four classes"
     assert left_out["Ses09_x"] == "is not in the release"
     assert left_out[released.table["id"].iloc[6]] == "is not in the label table"
+    assert corpora.load(f"iemocap?labels={path}", tree).fingerprint() == corpus.fingerprint()
     path.write_text(path.read_text().replace(f"{kept[0]},hap", f"{kept[0]},sad"))
     assert corpora.load("iemocap", tree, labels=path).fingerprint() != corpus.fingerprint()
+
+
+def test_a_label_table_may_lie_in_the_release_and_be_named_with_the_corpus(copy: Path) -> None:
+    trees.write(copy / "mine.csv", f"id,emotion\n{FIRST},sad\n")
+    assert corpora.load("iemocap?labels=mine.csv", copy).table["emotion"].to_dict() == {FIRST: "sad"}
 
 
 @pytest.mark.parametrize(

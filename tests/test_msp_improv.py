@@ -114,6 +114,7 @@ def test_conditions_are_chosen_and_the_others_are_listed(tree: Path) -> None:
     reasons = corpus.skipped["why"].value_counts()
     assert reasons["condition P was not asked for"] == reasons["condition R was not asked for"] == 36
     assert len(corpus) + len(corpus.skipped) == 144
+    assert corpora.load("msp-improv?conditions=ST", tree).table.equals(corpus.table)
     assert corpora.load("msp-improv", tree, conditions=["R"]).table["text"].unique().tolist() == ["I won't do that."]
 
 

@@ -30,7 +30,7 @@ import nbformat
 import yaml
 from traitlets.config import Config
 
-from notebooks import DEFAULTS
+from notebooks import DEFAULTS, DUET
 
 HERE = Path(__file__).resolve().parents[1]
 PROFILES = ("fast", "full")
@@ -163,7 +163,7 @@ def run(book: Book, chapter: str, now: str) -> tuple[float, list[str]]:
         raise BookError(f"{chapter}: its kernel died, perhaps for want of memory. Try JOBS=1. (see {beside})") from None
     seconds = time.monotonic() - start
     if not planted(book):
-        _say_whose_numbers(book, beside)
+        _without_duet(book, beside)
     os.replace(beside, target)
     record = {"made_from": digest([book.source(chapter)], now), "seconds": round(seconds, 1)}
     _write(book.record(chapter), json.dumps(record))
@@ -175,14 +175,15 @@ def planted(book: Book) -> bool:
     return str(book.parameters["corpus"]).startswith("duet")
 
 
-def _say_whose_numbers(book: Book, path: Path) -> None:
-    """Put a note below the title of an executed chapter that ran on the reader's own corpus."""
+def _without_duet(book: Book, path: Path) -> None:
+    """Fit an executed chapter to the reader's own corpus: leave out text that holds for Duet only, and say so."""
     note = (
         f"> **This copy of the chapter was computed on `{book.parameters['corpus']}`.** Its tables and figures show"
-        " that corpus. Nothing was planted in it, and nobody knows its ceilings: where the text speaks of planted truth"
-        " or of a ceiling, it speaks of Duet."
+        " that corpus. Nothing was planted in it, and nobody knows its ceilings. Paragraphs about what is to be seen on"
+        " Duet are left out; where the text still speaks of planted truth or of a ceiling, it speaks of Duet."
     )
     notebook = nbformat.read(path, as_version=4)
+    notebook.cells = [cell for cell in notebook.cells if DUET not in cell.metadata.get("tags", [])]
     notebook.cells.insert(1, nbformat.v4.new_markdown_cell(note))
     nbformat.write(notebook, path)
 
@@ -333,7 +334,7 @@ def checked(book: Book, chapters: list[str], names: Iterable[str]) -> Book:
     corpus, root, profile = (book.parameters[name] for name in ("corpus", "root", "profile"))
     if unknown := [chapter for chapter in chapters if chapter not in book.chapters()]:
         raise BookError(f"There is no chapter {unknown[0]!r}; there are {', '.join(book.chapters())}.")
-    if corpus not in names:
+    if str(corpus).partition("?")[0] not in names:  # options may follow a name, see `mer_lib.corpora.load`
         raise BookError(f"There is no corpus {corpus!r}; choose CORPUS from {', '.join(names)}.")
     if profile not in PROFILES:
         raise BookError(f"There is no profile {profile!r}; choose PROFILE from {', '.join(PROFILES)}.")

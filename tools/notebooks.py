@@ -43,6 +43,9 @@ SECTIONS = [
 STORED = "nbval-check-output"
 """Tag of the few cells whose short, deterministic output is kept in git."""
 
+DUET = "duet"
+"""Tag of text that holds for Duet only; the book leaves it out where it is built on another corpus."""
+
 MOST_LINES = 30
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
@@ -128,6 +131,8 @@ def problems(path: Path) -> list[str]:
             found.append(
                 f"{where} has {lines} lines of code; the most is {MOST_LINES}. Split it, or move it to mer_lib."
             )
+        if cell.cell_type == "code" and DUET in cell.metadata.get("tags", []):
+            found.append(f"{where} is code with the tag {DUET!r}, which is for text. Let the code look at the corpus.")
         if cell.cell_type == "markdown":
             found += [f"{where} uses MyST, {what}, which shows raw elsewhere." for what in _myst(cell.source)]
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")

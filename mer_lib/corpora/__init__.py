@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from mer_lib.corpora import duet, iemocap, meld, msp_improv
 from mer_lib.corpora.base import Corpus, CorpusError
@@ -18,21 +20,33 @@ def names() -> list[str]:
     return [*duet.names(), *BROUGHT]
 
 
+def bare(name: str) -> str:
+    """Name of a corpus without the options that follow it."""
+    return name.partition("?")[0]
+
+
 def load(name: str, root: str | Path | None = None, **options: Any) -> Corpus:
     """Load a corpus; print how much of it was left out and why, if anything was.
 
     Args:
-        name: One of `names()`.
+        name: One of `names()`. Options may follow as in an address, "msp-improv?conditions=PS", so that a name is
+            all that a chapter or a command needs.
         root: Folder of the corpus; None for the one that ships.
         options: What the corpus's own `load` takes besides.
 
     Raises:
-        CorpusError: If the corpus is unknown or cannot be read.
+        CorpusError: If the corpus or an option is unknown, or the corpus cannot be read.
     """
-    if name in duet.names():
-        return duet.load(name, root, **options)
-    if name not in BROUGHT:
+    options = dict(parse_qsl(name.partition("?")[2], keep_blank_values=True)) | options
+    name = bare(name)
+    if name not in names():
         raise CorpusError(f"There is no corpus {name!r}; known are {', '.join(names())}.")
-    corpus = BROUGHT[name](root, **options)
+    loader = BROUGHT.get(name, duet.load)
+    known = list(inspect.signature(loader).parameters)
+    if unknown := sorted(set(options) - set(known)):
+        raise CorpusError(f"{name} has no option {unknown[0]!r}; it takes {', '.join(known[known.index('root') :])}.")
+    if loader is duet.load:
+        return duet.load(name, root, **options)
+    corpus = loader(root, **options)
     say_left_out(name, len(corpus), corpus.skipped)
     return corpus

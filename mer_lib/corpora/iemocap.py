@@ -70,7 +70,7 @@ def load(root: str | Path | None = None, labels: str | Path | None = None) -> Co
         root: The folder IEMOCAP_full_release, which holds Session1 to Session5.
         labels: A CSV file with the columns `id` and `emotion` (codes of the release, or names of the four classes),
             used in place of the release's labels: the conversational variant, for instance. What it does not name is
-            left out.
+            left out. A relative path starts at the folder IEMOCAP_full_release.
 
     Returns:
         The corpus. Columns beside the common ones: `style` (improvised or scripted), `label` (as in the release or
@@ -86,7 +86,7 @@ def load(root: str | Path | None = None, labels: str | Path | None = None) -> Co
     found = _gather(folder, skipped)
     given, table = None, ""
     if labels is not None:
-        table = reading.text(Path(labels))
+        table = reading.text(folder / labels)
         given, problems = parse_labels(table, str(labels))
         skipped += problems
         skipped += [Skip(name, str(labels), "is not in the release") for name in given if name not in found.turns]
