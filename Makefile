@@ -4,8 +4,7 @@ CORPUS ?= duet-i
 ROOT ?=
 PROFILE ?= fast
 SEED ?= 0
-# One more than two cores: a chapter that waits for what another one is making leaves its core idle.
-JOBS ?= 3
+JOBS ?= 2
 TABLE ?= table3
 
 BIN := .venv/bin

@@ -1,6 +1,6 @@
 """Run every chapter and compile the book: `make book` from a shell.
 
-    python tools/build_book.py [--corpus duet-i] [--root FOLDER] [--profile fast] [--seed 0] [--jobs 3]
+    python tools/build_book.py [--corpus duet-i] [--root FOLDER] [--profile fast] [--seed 0] [--jobs 2]
     python tools/build_book.py 03_measuring        run this chapter only, compile nothing
 
 A chapter runs again only where it, mer_lib, the data, the pinned versions or the parameters have changed; the pages
@@ -352,7 +352,7 @@ def main(arguments: list[str] | None = None, folder: Path = HERE) -> int:
     parser.add_argument("chapters", nargs="*", help="run only these, and compile nothing")
     for name, value in DEFAULTS.items():
         parser.add_argument(f"--{name}", default=value, type=int if isinstance(value, int) else str)
-    parser.add_argument("--jobs", type=int, default=3, help="chapters that run at the same time")
+    parser.add_argument("--jobs", type=int, default=2, help="chapters that run at the same time")
     given = parser.parse_args(arguments)
     book = Book(folder, {name: getattr(given, name) or DEFAULTS[name] for name in DEFAULTS})
     start = time.monotonic()
