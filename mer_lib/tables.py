@@ -44,7 +44,7 @@ COMPARED = HEADINGS | {"sees": "reads the", "cost": "one training"}
 """The same where systems of many kinds are compared."""
 
 
-def dataset(corpus: str) -> str | None:
+def deck_dataset(corpus: str) -> str | None:
     """Which of the deck's datasets stands beside a corpus, if any does."""
     return _DECK.get(corpora.bare(corpus))
 
@@ -127,7 +127,7 @@ def _arranged(results: pd.DataFrame, corpus: str, table: str, scores: dict[str, 
         group: pd.DataFrame({shown: found[name, end] for shown, name in scores.items()})
         for group, end in (("measured", "mean"), ("low", "low"), ("high", "high"))
     }
-    number, beside = table.removeprefix("table"), dataset(corpus)
+    number, beside = table.removeprefix("table"), deck_dataset(corpus)
     if beside and number.isdecimal() and beside in set(reported(int(number))["dataset"]):
         groups["reported"] = deck(int(number), beside).loc[variants]
     if corpus in duet.names():

@@ -183,6 +183,8 @@ def test_wrong_wishes_are_answered_by_one_sentence(book: Book, given: dict, chap
 def test_the_command_answers_a_wrong_wish_without_running_anything(book: Book, capsys: pytest.CaptureFixture) -> None:
     assert build_book.main(["--corpus", "nonsense"], folder=book.folder) == 1
     assert capsys.readouterr().err.startswith("There is no corpus 'nonsense'; choose CORPUS from duet-i")
+    assert build_book.main(["--corpus", "duet-i?conditions=P"], folder=book.folder) == 1
+    assert capsys.readouterr().err.startswith("duet-i has no option 'conditions'")
     assert not book.build.exists()
 
 

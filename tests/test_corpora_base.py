@@ -139,11 +139,19 @@ def test_the_fingerprint_follows_the_sound_and_nothing_else(corpus: Corpus) -> N
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("iemocap?label=x.csv", r"iemocap has no option 'label'; it takes root, labels\."),
-        ("duet-i?conditions=P", r"duet-i has no option 'conditions'; it takes root\."),
+        ("iemocap?label=x.csv", r"iemocap has no option 'label'; it takes labels\."),
+        ("iemocap?root=/data", r"iemocap has no option 'root'; it takes labels\."),
+        ("iemocap?labels", r"iemocap has no value for option 'labels'; it takes labels\."),
+        ("duet-i?conditions=P", r"duet-i has no option 'conditions'; it takes none\."),
+        ("duet-i?name=duet-x", r"duet-i has no option 'name'; it takes none\."),
         ("nowhere?conditions=P", r"There is no corpus 'nowhere'; known are duet-i"),
     ],
 )
 def test_an_option_behind_the_name_must_be_known(name: str, sentence: str) -> None:
     with pytest.raises(CorpusError, match=sentence):
         corpora.load(name)
+
+
+def test_options_behind_a_name_are_taken_letter_by_letter() -> None:
+    assert corpora.asked("iemocap?labels=/my data/a+b=c.csv") == {"labels": "/my data/a+b=c.csv"}
+    assert corpora.asked("duet-i") == {}

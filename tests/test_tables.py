@@ -353,3 +353,9 @@ def test_a_single_fold_is_shown_without_an_interval() -> None:
     assert "61.2" in html
     assert "nan" not in html
     assert "±" not in html.replace("± 95% interval", "")
+
+
+def test_the_deck_stands_beside_a_corpus_whatever_options_follow_its_name() -> None:
+    assert tables.deck_dataset("msp-improv?conditions=PS") == "MSP-Improv"
+    assert tables.deck_dataset("duet-i") == "IEMOCAP"
+    assert tables.deck_dataset("duet-x") is None

@@ -356,13 +356,15 @@ def main(arguments: list[str] | None = None, folder: Path = HERE) -> int:
     given = parser.parse_args(arguments)
     book = Book(folder, {name: getattr(given, name) or DEFAULTS[name] for name in DEFAULTS})
     start = time.monotonic()
-    try:
-        from mer_lib import corpora
+    from mer_lib import corpora
+    from mer_lib.corpora.base import CorpusError
 
+    try:
         book = checked(book, given.chapters, corpora.names())
+        corpora.asked(str(book.parameters["corpus"]))
         ran = run_all(book, given.chapters or book.chapters(), given.jobs)
         compiled = not given.chapters and compile_pages(book)
-    except BookError as error:
+    except (BookError, CorpusError) as error:
         _say(str(error))
         return 1
     where = book.build / ("notebooks" if given.chapters else "html/index.html")

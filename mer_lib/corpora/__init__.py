@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 from mer_lib.corpora import duet, iemocap, meld, msp_improv
 from mer_lib.corpora.base import Corpus, CorpusError
@@ -25,28 +24,38 @@ def bare(name: str) -> str:
     return name.partition("?")[0]
 
 
+def asked(name: str) -> dict[str, str]:
+    """Options that follow the name of a corpus, as in "msp-improv?conditions=PS"; several are joined by "&".
+
+    Raises:
+        CorpusError: If the corpus or an option is unknown, or an option has no value.
+    """
+    if bare(name) not in names():
+        raise CorpusError(f"There is no corpus {bare(name)!r}; known are {', '.join(names())}.")
+    loader = BROUGHT.get(bare(name), duet.load)
+    known = [option for option in inspect.signature(loader).parameters if option not in ("name", "root")]
+    options = dict(part.partition("=")[::2] for part in name.partition("?")[2].split("&") if part)
+    for option, value in options.items():
+        if option not in known or not value:
+            wrong = "no value for" if option in known else "no"
+            raise CorpusError(f"{bare(name)} has {wrong} option {option!r}; it takes {', '.join(known) or 'none'}.")
+    return options
+
+
 def load(name: str, root: str | Path | None = None, **options: Any) -> Corpus:
     """Load a corpus; print how much of it was left out and why, if anything was.
 
     Args:
-        name: One of `names()`. Options may follow as in an address, "msp-improv?conditions=PS", so that a name is
-            all that a chapter or a command needs.
+        name: One of `names()`. Options may follow, see `asked`, so that a name is all that a chapter needs.
         root: Folder of the corpus; None for the one that ships.
         options: What the corpus's own `load` takes besides.
 
     Raises:
         CorpusError: If the corpus or an option is unknown, or the corpus cannot be read.
     """
-    options = dict(parse_qsl(name.partition("?")[2], keep_blank_values=True)) | options
-    name = bare(name)
-    if name not in names():
-        raise CorpusError(f"There is no corpus {name!r}; known are {', '.join(names())}.")
-    loader = BROUGHT.get(name, duet.load)
-    known = list(inspect.signature(loader).parameters)
-    if unknown := sorted(set(options) - set(known)):
-        raise CorpusError(f"{name} has no option {unknown[0]!r}; it takes {', '.join(known[known.index('root') :])}.")
-    if loader is duet.load:
+    options, name = asked(name) | options, bare(name)
+    if name in duet.names():
         return duet.load(name, root, **options)
-    corpus = loader(root, **options)
+    corpus = BROUGHT[name](root, **options)
     say_left_out(name, len(corpus), corpus.skipped)
     return corpus
