@@ -15,7 +15,7 @@ RUN := OMP_NUM_THREADS=1 $(BIN)/python
 unexport PYTHONDONTWRITEBYTECODE
 
 SWEEP_fast := --fold 1 --seeds 1 --out "_build/results/$(CORPUS).csv"
-SWEEP_full := --seeds 5 --out "data/results/$(CORPUS).csv"
+SWEEP_full := --out "data/results/$(CORPUS).csv"
 TUNE_fast := --corpus "$(CORPUS)" --out _build/results/tuning.csv
 TUNE_full := --corpus duet-i --corpus duet-m --corpus duet-x --out data/results/tuning.csv
 CONDITIONS_fast := --draws 1 --seeds 1 --out _build/results/conditions.csv

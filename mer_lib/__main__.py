@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=int, default=0)
     many.add_argument("--variant", action="append", help=f"{rows}; default: those of the table")
     many.add_argument("--fold", type=int, action="append", help="default: all folds")
-    many.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0")
+    many.add_argument("--seeds", type=int, default=experiments.SEEDS, help="number of seeds, from 0")
     many.add_argument("--store", type=Path, default=Path("_build/runs"), help="folder that keeps each finished run")
     many.add_argument("--out", type=Path, required=True, help="CSV file, one row per run; runs it holds are left out")
     tune.add_argument("--store", type=Path, default=Path("_build/tuning"), help="folder that keeps each finished run")

@@ -120,6 +120,9 @@ the two losses (alpha of L_sp: 0, 0.01, 0.1, 1; beta of L_ua: 0, 0.1, 0.5, 2; `A
 with its prior on alignment, without it, and none; and the baselines that any reader asks for."""
 
 
+SEEDS = 5
+"""Seeds of every row in the full profile (our choice)."""
+
 RATES = (1e-3, 2e-3, 4e-3)
 """Learning rates that every system is tried with: the whole of its tuning (our choice)."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import zlib
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import combinations
 
@@ -16,7 +18,7 @@ from mer_lib.ceilings import ceilings, cells, evenly, late_rule
 from mer_lib.corpora import duet
 from mer_lib.corpora.base import EMOTIONS
 from mer_lib.corpora.duet.process import DEADPAN, Process
-from mer_lib.experiments import PARTS, RUN, TABLES, VARIANTS, read_results, summary
+from mer_lib.experiments import PARTS, RUN, SEEDS, TABLES, VARIANTS, read_results, summary
 from mer_lib.metrics import holm, paired_difference
 from mer_lib.paper import reported
 from mer_lib.shipped import folder
@@ -61,6 +63,37 @@ def recorded() -> pd.DataFrame:
         return pd.DataFrame(columns=RUN)
     runs = [read_results(path) for path in sorted(kept.glob("*.csv")) if corpora.bare(path.stem) in corpora.names()]
     return pd.concat(runs, ignore_index=True) if runs else pd.DataFrame(columns=RUN)
+
+
+def recipe(corpus: str, table: str = "table3", root: str | None = None) -> str:
+    """Say what to type in a shell so that the record gets all the runs of a table."""
+    place = f" ROOT={shlex.quote(root)}" if root and corpora.bare(corpus) not in duet.names() else ""
+    return f"make sweep PROFILE=full TABLE={table} CORPUS={shlex.quote(corpus)}{place}"
+
+
+def lacking(record: pd.DataFrame, names: Sequence[str], table: str, root: str | None = None) -> str:
+    """Say what a record does not hold of a table yet, and what makes it.
+
+    Args:
+        record: One row per run, as `recorded` returns.
+        names: Corpora to ask for.
+        table: Key of `experiments.TABLES`.
+        root: Folder of the corpus that a reader has brought, if there is one.
+
+    Returns:
+        A Markdown list with an item for each corpus whose rows are not all there with `experiments.SEEDS` seeds;
+        empty if nothing is lacking.
+    """
+    items = []
+    for name in names:
+        seeds = record[record["corpus"] == name].groupby("variant")["seed"].nunique()
+        seeds = seeds.reindex(list(TABLES[table]), fill_value=0)
+        absent, few = int((seeds == 0).sum()), int(((seeds > 0) & (seeds < SEEDS)).sum())
+        said = [f"{absent} of {len(seeds)} rows are missing"] if absent else []
+        said += [f"{few} of {len(seeds)} rows have fewer than {SEEDS} seeds"] if few else []
+        if said:
+            items.append(f"- {name}: {', '.join(said)}; `{recipe(name, table, root)}`")
+    return "\n".join(items)
 
 
 def shared(results: pd.DataFrame) -> pd.DataFrame:

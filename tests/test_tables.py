@@ -359,3 +359,19 @@ def test_the_deck_stands_beside_a_corpus_whatever_options_follow_its_name() -> N
     assert tables.deck_dataset("msp-improv?conditions=PS") == "MSP-Improv"
     assert tables.deck_dataset("duet-i") == "IEMOCAP"
     assert tables.deck_dataset("duet-x") is None
+
+
+def test_what_a_record_lacks_is_counted_in_rows_and_in_seeds() -> None:
+    record = pd.concat([runs(seeds=5), runs("duet-m", seeds=2)[lambda rows: rows["variant"] != "A"]])
+    said = tables.lacking(record, ["duet-i", "duet-m", "duet-x"], "table3").splitlines()
+    assert said == [
+        "- duet-m: 1 of 4 rows are missing, 3 of 4 rows have fewer than 5 seeds; "
+        "`make sweep PROFILE=full TABLE=table3 CORPUS=duet-m`",
+        "- duet-x: 4 of 4 rows are missing; `make sweep PROFILE=full TABLE=table3 CORPUS=duet-x`",
+    ]
+
+
+def test_a_recipe_can_be_typed_into_any_shell() -> None:
+    made = tables.recipe("msp-improv?conditions=PS", "parts", "/data/MSP IMPROV")
+    assert made == "make sweep PROFILE=full TABLE=parts CORPUS='msp-improv?conditions=PS' ROOT='/data/MSP IMPROV'"
+    assert tables.recipe("duet-m", root="/data/MSP").endswith("CORPUS=duet-m")
