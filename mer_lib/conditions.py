@@ -12,6 +12,7 @@ Shown in chapters 12 and 18.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -32,7 +33,7 @@ from mer_lib.features.cache import digest
 from mer_lib.metrics import holm, scores
 from mer_lib.probes import Probes, alignment, on_stress, pooled
 from mer_lib.shipped import folder
-from mer_lib.training import Trained, predict
+from mer_lib.training import Trained, TrainingConfig, predict
 
 ROW = ["condition", "draw", "variant", "seed"]
 """Columns that name a row of the results."""
@@ -384,8 +385,18 @@ def trials(names: Sequence[str], draws: int, seeds: int, home: Path, jobs: int =
             for variant in dict.fromkeys([FULL, *(v for c in group for v in c.predicted)]):
                 measured = tuple(c.name for c in group if variant in (FULL, *c.predicted))
                 for run in grid(corpus, [variant], [fold], range(seeds), root=root):
+                    run = replace(run, training=as_many_steps(run.training, group[0].changes))
                     found.append(Trial(run, draw, measured))
     return found
+
+
+def as_many_steps(training: TrainingConfig, changes: Sequence[Change]) -> TrainingConfig:
+    """Train with more epochs where an epoch is shorter, so that few labels do not mean few steps as well.
+
+    With a tenth of the labels, 40 epochs have 80 steps: they end before the learning rate has warmed up.
+    """
+    share = math.prod(change.amount for change in changes if change.what == "fewer" and "train" in change.splits)
+    return replace(training, epochs=round(training.epochs / share), patience=round(training.patience / share))
 
 
 def execute(trial: Trial) -> list[dict[str, Any]]:

@@ -228,6 +228,15 @@ def test_a_variant_is_trained_only_where_a_condition_asks_for_it(tiny: Path) -> 
     assert asked["A+T (w/o alignment)"] == ("focus, 3 clauses",)
 
 
+def test_few_labels_are_trained_on_for_as_many_steps_as_all_of_them(tiny: Path) -> None:
+    usual = TrainingConfig()
+    found = conditions.trials(list(CONDITIONS), draws=1, seeds=1, home=tiny)
+    spent = {name: trial.run.training for trial in found for name in trial.conditions}
+    assert spent.pop("a tenth of the labels") == replace(usual, epochs=10 * usual.epochs, patience=10 * usual.patience)
+    assert spent.pop("a quarter of the labels") == replace(usual, epochs=4 * usual.epochs, patience=4 * usual.patience)
+    assert set(spent.values()) == {usual}
+
+
 def test_every_draw_is_another_corpus_and_the_sessions_take_turns(tiny: Path) -> None:
     found = conditions.trials(["irony"], draws=6, seeds=2, home=tiny)
     assert {trial.draw: trial.run.fold for trial in found} == {1: 1, 2: 2, 3: 3, 4: 4, 5: 1, 6: 2}
