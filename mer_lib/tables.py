@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import zlib
 from collections.abc import Sequence
@@ -55,14 +56,30 @@ def recorded() -> pd.DataFrame:
     """Read the runs that are kept in `data/results`, one file per corpus, named after it.
 
     Returns:
-        One row per run, as `experiments.execute` returns; without rows if nothing is kept.
+        One row per run, as `experiments.execute` returns, its seconds made comparable, see `side_by_side`; without
+        rows if nothing is kept.
     """
     try:
         kept = folder("results")
     except FileNotFoundError:
         return pd.DataFrame(columns=RUN)
     runs = [read_results(path) for path in sorted(kept.glob("*.csv")) if corpora.bare(path.stem) in corpora.names()]
-    return pd.concat(runs, ignore_index=True) if runs else pd.DataFrame(columns=RUN)
+    return side_by_side(pd.concat(runs, ignore_index=True)) if runs else pd.DataFrame(columns=RUN)
+
+
+def side_by_side(runs: pd.DataFrame) -> pd.DataFrame:
+    """Replace the seconds of runs by their epochs times the seconds of one epoch, as `benchmarks/systems.py` found.
+
+    Runs are made on different days, beside other work, so their own seconds do not compare; there all rows took
+    turns in one process. What it has not measured keeps its own seconds.
+    """
+    path = folder("results") / "speed.csv"
+    if not path.is_file():
+        return runs
+    speed = pd.read_csv(path).set_index(["corpus", "variant"])["seconds_per_epoch"]
+    each = speed.reindex(pd.MultiIndex.from_frame(runs[["corpus", "variant"]])).to_numpy()
+    epochs = [len(json.loads(history)["epoch"]) for history in runs["history"]]
+    return runs.assign(seconds=np.where(np.isnan(each), runs["seconds"], each * epochs))
 
 
 def recipe(corpus: str, table: str = "table3", root: str | None = None) -> str:

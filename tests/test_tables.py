@@ -331,6 +331,17 @@ def test_the_files_of_all_corpora_are_read_and_none_is_an_empty_record(
     assert set(tables.recorded()["corpus"]) == {"duet-i", "duet-m"}, "a file is named after its corpus"
 
 
+def test_seconds_of_the_record_are_epochs_times_what_an_epoch_took_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "folder", lambda name: tmp_path)
+    keep_results(runs(folds=1, seeds=1).assign(history='{"epoch": [1, 2, 3]}'), tmp_path / "duet-i.csv")
+    (tmp_path / "speed.csv").write_text("corpus,variant,seconds_per_epoch\nduet-i,A,0.5\nduet-m,T,9\n")
+    seconds = tables.recorded().set_index("variant")["seconds"]
+    assert seconds["A"] == 1.5
+    assert seconds["T"] == 2.0, "what was not timed keeps its own seconds"
+
+
 def test_without_a_folder_of_results_the_record_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> Path:
         raise FileNotFoundError(name)
