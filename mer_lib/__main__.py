@@ -88,7 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     when.add_argument("--jobs", type=int, help="processes, default one per core")
     when.add_argument("--home", type=Path, default=Path("_build/draws"), help="folder that keeps the drawn corpora")
     when.add_argument("--store", type=Path, default=Path("_build/conditions"), help="folder that keeps each training")
-    when.add_argument("--out", type=Path, required=True, help="CSV file, a row per condition and training; added to")
+    when.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="CSV file, a row per condition and training; draws it holds are left out",
+    )
     tables.add_argument("results", type=Path, nargs="+", help="CSV files that sweep wrote")
     return parser
 
@@ -150,10 +155,14 @@ def _tune(asked: argparse.Namespace) -> pd.DataFrame:
 
 
 def _conditions(asked: argparse.Namespace) -> pd.DataFrame:
-    names = asked.condition or list(conditions.CONDITIONS)
-    todo = conditions.trials(names, asked.draws, asked.seeds, asked.home, asked.jobs or 2)
-    results = conditions.sweep(todo, asked.store, asked.jobs)
-    experiments.keep_results(results, asked.out, conditions.ROW)
+    names, draws = asked.condition or list(conditions.CONDITIONS), range(1, asked.draws + 1)
+    known = conditions.held(experiments.read_results(asked.out), names, asked.seeds) if asked.out.is_file() else set()
+    todo = [draw for draw in draws if draw not in known]
+    if todo or not draws:  # `trials` says what is wrong with none
+        trials = conditions.trials(names, todo, asked.seeds, asked.home, asked.jobs or 2)
+        experiments.keep_results(conditions.sweep(trials, asked.store, asked.jobs), asked.out, conditions.ROW)
+    results = experiments.read_results(asked.out)
+    results = results[results["condition"].isin(names) & results["draw"].isin(draws) & (results["seed"] < asked.seeds)]
     if asked.draws > 1:
         return conditions.verdicts(results).round(3).reset_index()
     return results.groupby(["condition", "variant"], sort=False)["ua"].mean().round(2).reset_index()

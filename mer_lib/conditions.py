@@ -363,7 +363,19 @@ def drawn(corpus: str, draw: int, home: Path, jobs: int = 2) -> Path:
     return root
 
 
-def trials(names: Sequence[str], draws: int, seeds: int, home: Path, jobs: int = 2) -> list[Trial]:
+def held(results: pd.DataFrame, names: Sequence[str], seeds: int) -> set[int]:
+    """Draws of which results have every row: all these conditions, all their variants, all seeds."""
+    wanted = {
+        (name, variant, seed)
+        for name in names
+        for variant in (FULL, *condition(name).predicted)
+        for seed in range(seeds)
+    }
+    places = results[["condition", "variant", "seed"]]
+    return {int(draw) for draw, rows in places.groupby(results["draw"]) if wanted <= set(rows.itertuples(False, None))}
+
+
+def trials(names: Sequence[str], draws: Sequence[int], seeds: int, home: Path, jobs: int = 2) -> list[Trial]:
     """All trainings that some conditions need, each once.
 
     Draw d holds out session d (and begins again after the last), so that the draws differ in their test speakers:
@@ -372,13 +384,13 @@ def trials(names: Sequence[str], draws: int, seeds: int, home: Path, jobs: int =
     Raises:
         ValueError: If a condition is unknown, or there is nothing to do.
     """
-    if not (names and draws > 0 and seeds > 0):
+    if not (names and draws and seeds > 0):
         raise ValueError("There is nothing to run; ask for at least one condition, one draw and one seed.")
     groups: dict[tuple, list[Condition]] = {}
     for asked in [condition(name) for name in names]:
         groups.setdefault((asked.corpus, asked.at("train", "dev")), []).append(asked)
     found = []
-    for draw in range(1, draws + 1):
+    for draw in draws:
         for (corpus, _), group in groups.items():
             root = str(drawn(corpus, draw, home, jobs))
             fold = 1 + (draw - 1) % len(corpora.load(corpus, root=root).folds())

@@ -225,9 +225,13 @@ def test_conditions_keep_their_rows_and_print_a_verdict_per_variant(
     assert [row["variant"] for row in rows] == ["A+T (w/o attention)", "A+T (w/o L_sp)", "A+T (w/o L_ua)"]
     assert rows[0]["difference"] == 0
     assert len(read_results(out)) == 8
+    monkeypatch.setattr(conditions, "sweep", lambda *_: pytest.fail("the file holds these draws"))
     assert main([*asked, "--draws", "1"]) == 0
     assert {row["ua"] for row in strict(capsys.readouterr().out)} == {60}
-    assert len(read_results(out)) == 8, "the same rows"
+    monkeypatch.setattr(conditions, "sweep", made_up)
+    assert main([*asked, "--draws", "3"]) == 0
+    assert len(read_results(out)) == 12, "one draw more"
+    assert main([*asked, "--draws", "0"]) == 2
 
 
 def test_tables_of_one_fold_have_null_where_no_interval_is_known(

@@ -13,7 +13,7 @@ import torch
 from conftest import make_corpus
 
 from mer_lib import conditions, corpora, experiments
-from mer_lib.conditions import CHANGES, CONDITIONS, Change, Trial, changed, verdicts
+from mer_lib.conditions import CHANGES, CONDITIONS, FULL, Change, Trial, changed, verdicts
 from mer_lib.corpora import duet
 from mer_lib.corpora.base import EMOTIONS, Corpus
 from mer_lib.experiments import PARTS, VARIANTS, Run, keep_results
@@ -215,14 +215,14 @@ def test_what_is_scored_is_the_kind_that_the_condition_names(data: Prepared) -> 
 
 def test_conditions_that_change_only_the_test_share_one_training(tiny: Path) -> None:
     names = ["independent cues", "no words at test", "wrong words at test", "weak voice"]
-    found = conditions.trials(names, draws=1, seeds=1, home=tiny)
+    found = conditions.trials(names, draws=[1], seeds=1, home=tiny)
     assert len(found) == 8, "four variants, trained as they are and with a weak voice"
     assert {trial.conditions for trial in found} == {tuple(names[:3]), ("weak voice",)}
     assert len({trial.key() for trial in found}) == 8
 
 
 def test_a_variant_is_trained_only_where_a_condition_asks_for_it(tiny: Path) -> None:
-    found = conditions.trials(["irony", "focus, 3 clauses"], draws=1, seeds=1, home=tiny)
+    found = conditions.trials(["irony", "focus, 3 clauses"], draws=[1], seeds=1, home=tiny)
     asked = {trial.run.variant: trial.conditions for trial in found}
     assert asked["A+T"] == ("irony", "focus, 3 clauses")
     assert asked["A+T (w/o alignment)"] == ("focus, 3 clauses",)
@@ -230,7 +230,7 @@ def test_a_variant_is_trained_only_where_a_condition_asks_for_it(tiny: Path) -> 
 
 def test_few_labels_are_trained_on_for_as_many_steps_as_all_of_them(tiny: Path) -> None:
     usual = TrainingConfig()
-    found = conditions.trials(list(CONDITIONS), draws=1, seeds=1, home=tiny)
+    found = conditions.trials(list(CONDITIONS), draws=[1], seeds=1, home=tiny)
     spent = {name: trial.run.training for trial in found for name in trial.conditions}
     assert spent.pop("a tenth of the labels") == replace(usual, epochs=10 * usual.epochs, patience=10 * usual.patience)
     assert spent.pop("a quarter of the labels") == replace(usual, epochs=4 * usual.epochs, patience=4 * usual.patience)
@@ -238,14 +238,29 @@ def test_few_labels_are_trained_on_for_as_many_steps_as_all_of_them(tiny: Path) 
 
 
 def test_every_draw_is_another_corpus_and_the_sessions_take_turns(tiny: Path) -> None:
-    found = conditions.trials(["irony"], draws=6, seeds=2, home=tiny)
+    found = conditions.trials(["irony"], draws=range(1, 7), seeds=2, home=tiny)
     assert {trial.draw: trial.run.fold for trial in found} == {1: 1, 2: 2, 3: 3, 4: 4, 5: 1, 6: 2}
     assert {trial.run.root for trial in found if trial.draw == 3} == {str(tiny / "3")}
     assert {trial.run.seed for trial in found} == {0, 1}
 
 
+def test_a_draw_is_held_only_if_no_condition_variant_or_seed_is_missing() -> None:
+    names = ["irony", "weak voice"]
+    rows = [
+        {"condition": name, "draw": draw, "variant": variant, "seed": seed}
+        for name in names
+        for draw in (1, 2)
+        for variant in (FULL, *CONDITIONS[name].predicted)
+        for seed in (0, 1)
+    ]
+    results = pd.DataFrame(rows)
+    assert conditions.held(results, names, 2) == conditions.held(results, names[:1], 1) == {1, 2}
+    assert conditions.held(results, names, 3) == conditions.held(results, [*names, "noisy voice"], 1) == set()
+    assert conditions.held(results.iloc[:-1], names, 2) == {1}
+
+
 def test_nothing_to_do_is_refused(tiny: Path) -> None:
-    for names, draws, seeds in (([], 1, 1), (["irony"], 0, 1), (["irony"], 1, 0)):
+    for names, draws, seeds in (([], [1], 1), (["irony"], [], 1), (["irony"], [1], 0)):
         with pytest.raises(ValueError, match="nothing to run"):
             conditions.trials(names, draws, seeds, tiny)
 
