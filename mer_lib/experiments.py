@@ -123,7 +123,7 @@ with its prior on alignment, without it, and none; and the baselines that any re
 SEEDS = 5
 """Seeds of every row in the full profile (our choice)."""
 
-RATES = (1e-3, 2e-3, 4e-3)
+RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 """Learning rates that every system is tried with: the whole of its tuning (our choice)."""
 
 
