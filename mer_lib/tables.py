@@ -82,6 +82,12 @@ def side_by_side(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(seconds=np.where(np.isnan(each), runs["seconds"], each * epochs))
 
 
+def extent(runs: pd.DataFrame, of: Sequence[str] = ("fold", "seed")) -> str:
+    """Say what stands behind a mean, such as "5 folds x 1 seed"."""
+    numbers = {name: runs[name].nunique() for name in of}
+    return " x ".join(f"{number} {name}{'s' if number != 1 else ''}" for name, number in numbers.items())
+
+
 def recipe(corpus: str, table: str = "table3", root: str | None = None) -> str:
     """Say what to type in a shell so that the record gets all the runs of a table."""
     place = f" ROOT={shlex.quote(root)}" if root and corpora.bare(corpus) not in duet.names() else ""

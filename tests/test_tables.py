@@ -382,6 +382,11 @@ def test_what_a_record_lacks_is_counted_in_rows_and_in_seeds() -> None:
     ]
 
 
+def test_the_extent_of_runs_counts_folds_and_seeds() -> None:
+    assert tables.extent(runs(folds=3, seeds=1)) == "3 folds x 1 seed"
+    assert tables.extent(runs(folds=1, seeds=2).rename(columns={"fold": "draw"}), ["draw"]) == "1 draw"
+
+
 def test_a_recipe_can_be_typed_into_any_shell() -> None:
     made = tables.recipe("msp-improv?conditions=PS", "parts", "/data/MSP IMPROV")
     assert made == "make sweep PROFILE=full TABLE=parts CORPUS='msp-improv?conditions=PS' ROOT='/data/MSP IMPROV'"
