@@ -392,7 +392,6 @@ def complete(tasks: Sequence[Task], do: Callable[[Any], Any], store: Path, jobs:
 
 def _do_and_keep(task: Task, do: Callable[[Any], Any], store: Path) -> None:
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # attention far away has weights like 1e-40, which take many times as long
     target = store / f"{task.key()}.json"
     unfinished = target.with_suffix(f".{os.getpid()}.tmp")
     unfinished.write_text(json.dumps(do(task)))
