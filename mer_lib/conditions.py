@@ -364,14 +364,12 @@ def drawn(corpus: str, draw: int, home: Path, jobs: int = 2) -> Path:
 
 
 def held(results: pd.DataFrame, names: Sequence[str], seeds: int) -> set[int]:
-    """Draws of which results have every row: all these conditions, all their variants, all seeds."""
-    wanted = {
-        (name, variant, seed)
-        for name in names
-        for variant in (FULL, *condition(name).predicted)
-        for seed in range(seeds)
-    }
-    places = results[["condition", "variant", "seed"]]
+    """Draws of which results have every row: all these conditions, variants and seeds, trained as they are now."""
+    wanted = set()
+    for one in map(condition, names):
+        how = json.dumps(asdict(as_many_steps(TrainingConfig(), one.changes)), sort_keys=True)
+        wanted |= {(one.name, v, seed, how) for v in (FULL, *one.predicted) for seed in range(seeds)}
+    places = results[["condition", "variant", "seed", "training"]]
     return {int(draw) for draw, rows in places.groupby(results["draw"]) if wanted <= set(rows.itertuples(False, None))}
 
 

@@ -137,7 +137,7 @@ class ConvBlock(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(batch, time, d) to the same."""
         hidden = self.norm(x) * mask.unsqueeze(-1)
-        hidden = self.conv(hidden.transpose(1, 2)).transpose(1, 2).contiguous()  # GELU's gradient wants it in one piece
+        hidden = self.conv(hidden.transpose(1, 2)).transpose(1, 2).contiguous()  # else GELU's gradient is slow
         return x + self.dropout(nn.functional.gelu(hidden))
 
 
@@ -198,7 +198,7 @@ class Attention(nn.Module):
         if bias is not None:
             scores = scores + bias
         scores = scores.masked_fill(~other_mask[:, None, None, :], float("-inf"))
-        weights = scores.transpose(2, 3).softmax(2).transpose(2, 3)  # over so few steps, 10 times as fast as softmax(3)
+        weights = scores.transpose(2, 3).softmax(2).transpose(2, 3)  # along a short last axis it is slow on a CPU
         heard = (weights @ value).transpose(1, 2).flatten(2)
         return x + self.dropout(self.out(heard)), weights
 

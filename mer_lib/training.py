@@ -103,7 +103,6 @@ def train(system: nn.Module, data: Utterances, dev: Utterances, config: Training
     Raises:
         FloatingPointError: If the loss stops being finite; the message names epoch and loss.
     """
-    torch.set_flush_denormal(True)  # attention far away has weights like 1e-40, which take many times as long
     order, started = seed_everything(seed), time.perf_counter()
     prior = class_shares(data)
     weight = torch.tensor(1 / np.maximum(prior, 1e-9) / len(EMOTIONS), dtype=torch.float32) if config.balanced else None

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -214,7 +214,8 @@ def test_conditions_keep_their_rows_and_print_a_verdict_per_variant(
             for t in asked
             for name in t.conditions
         ]
-        return pd.DataFrame(place).assign(wa=50.0, ua=60.0)
+        training = json.dumps(asdict(TrainingConfig()), sort_keys=True)
+        return pd.DataFrame(place).assign(wa=50.0, ua=60.0, training=training)
 
     monkeypatch.setattr(conditions, "drawn", lambda corpus, draw, home, jobs: folder("duet"))
     monkeypatch.setattr(conditions, "sweep", made_up)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -245,9 +245,9 @@ def test_every_draw_is_another_corpus_and_the_sessions_take_turns(tiny: Path) ->
 
 
 def test_a_draw_is_held_only_if_no_condition_variant_or_seed_is_missing() -> None:
-    names = ["irony", "weak voice"]
+    names, usual = ["irony", "weak voice"], json.dumps(asdict(TrainingConfig()), sort_keys=True)
     rows = [
-        {"condition": name, "draw": draw, "variant": variant, "seed": seed}
+        {"condition": name, "draw": draw, "variant": variant, "seed": seed, "training": usual}
         for name in names
         for draw in (1, 2)
         for variant in (FULL, *CONDITIONS[name].predicted)
@@ -257,6 +257,9 @@ def test_a_draw_is_held_only_if_no_condition_variant_or_seed_is_missing() -> Non
     assert conditions.held(results, names, 2) == conditions.held(results, names[:1], 1) == {1, 2}
     assert conditions.held(results, names, 3) == conditions.held(results, [*names, "noisy voice"], 1) == set()
     assert conditions.held(results.iloc[:-1], names, 2) == {1}
+    assert conditions.held(results.assign(training="{}"), names, 2) == set(), "trained otherwise"
+    few = results.assign(condition="a tenth of the labels")
+    assert conditions.held(few, ["a tenth of the labels"], 2) == set(), "as long as with all labels"
 
 
 def test_nothing_to_do_is_refused(tiny: Path) -> None:
