@@ -250,6 +250,9 @@ def frame_spans(mask: Tensor) -> Tensor:
 class Recurrent(nn.Module):
     """One recurrent layer over a sequence that knows where it ends; both directions are put side by side.
 
+    Its input is normalised first (LayerNorm, Ba et al. 2016; our choice), as in the blocks of the other encoder: word
+    vectors are small numbers, and its gates would hardly move.
+
     Args:
         inputs: Width of the input.
         dim: Width of the result, all directions together.
@@ -259,12 +262,14 @@ class Recurrent(nn.Module):
 
     def __init__(self, inputs: int, dim: int, cell: str = "gru", bidirectional: bool = True) -> None:
         super().__init__()
+        self.norm = nn.LayerNorm(inputs)
         layer = {"lstm": nn.LSTM, "gru": nn.GRU}[cell]
         self.layer = layer(inputs, dim // (1 + bidirectional), batch_first=True, bidirectional=bidirectional)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(batch, time, inputs) and (batch, time) to (batch, time, dim); padded steps come out as 0."""
-        packed = nn.utils.rnn.pack_padded_sequence(x, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
+        lengths = mask.sum(1).cpu()
+        packed = nn.utils.rnn.pack_padded_sequence(self.norm(x), lengths, batch_first=True, enforce_sorted=False)
         return nn.utils.rnn.pad_packed_sequence(self.layer(packed)[0], batch_first=True, total_length=x.shape[1])[0]
 
 

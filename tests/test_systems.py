@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -69,6 +71,24 @@ def test_a_dialogue_gets_the_same_logits_alone_and_in_company(name: str) -> None
     system, data = build(name), talk()
     apart = torch.cat([system(data.batch(np.flatnonzero(PLACES[:, 0] == d).tolist())).logits for d in range(3)])
     torch.testing.assert_close(apart, system(everything(data)).logits, atol=1e-5, rtol=1e-5)
+
+
+def words_against_sound(name: str) -> float:
+    """How far fresh logits move with other words, over how far they move with other sound, where vectors are small."""
+    one, other, found = everything(talk(0)), everything(talk(1)), []
+    for seed in range(5):
+        torch.manual_seed(seed)
+        system = systems.build(name, 0.1 * torch.randn(VOCABULARY, 5), FEATURES, dim=16).eval()
+        with torch.no_grad():
+            words = system(replace(one, text=other.text)).logits - system(one).logits
+            sound = system(replace(one, audio=other.audio)).logits - system(one).logits
+        found.append(float(words.norm() / sound.norm()))
+    return float(np.mean(found))
+
+
+@every_listener
+def test_small_word_vectors_are_heard_beside_the_sound_as_they_are_in_the_method(name: str) -> None:
+    assert words_against_sound(name) > 0.7 * words_against_sound("method")
 
 
 @every_listener

@@ -125,7 +125,7 @@ def test_without_its_attention_cat_lstm_reads_only_the_past() -> None:
     torch.manual_seed(0)
     network, table, mask = CatLstm(8), torch.randn(1, 5, 8), torch.ones(1, 5, dtype=torch.bool)
     other = table.clone()
-    other[0, 3] += 1
+    other[0, 3] = torch.randn(8)
     attentive = (network(table, mask)[0] != network(other, mask)[0]).any(-1)
     network.mean.weight.data.zero_()
     plain = (network(table, mask)[0] != network(other, mask)[0]).any(-1)
@@ -246,7 +246,7 @@ def test_turns_with_emotional_words_in_common_are_tied_by_knowledge() -> None:
     data.text = [torch.tensor(ids) for ids in ([1, 3], [2, 3], [1, 1])]
     data.places = torch.tensor([(0, turn, 0) for turn in range(3)])
     weights = system.weights(torch.randn(1, 3, 16), everything(data))[0]
-    assert weights[0, 2] > weights[0, 1]
+    assert weights[0, 2] > 2 * weights[0, 1]
     assert torch.isclose(weights[0, 2], weights[0, 0])  # words without affect say nothing
 
 

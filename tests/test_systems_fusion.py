@@ -276,12 +276,24 @@ def test_mctn_teaches_its_encoder_by_translating_and_needs_no_target_at_test() -
     assert "encoder.layer.weight_ih_l0" in reached(system, system.train()(batch()).losses["translation"])
 
 
-def test_the_losses_of_mctn_are_weighted_mean_squared_errors() -> None:
+def test_the_losses_of_mctn_are_weighted_errors_relative_to_the_target() -> None:
     system, data = build("mctn", modalities=["text"], translation=0.5, dropout=0.0).train(), batch()
     output = system(data)
     made_up = system.translate("text", output.encoded["text"], "audio", data)
-    error = (made_up - data.audio)[data.audio_mask].square().mean()
+    shown = data.audio[data.audio_mask]
+    error = (made_up[data.audio_mask] - shown).square().mean() / shown.square().mean()
     torch.testing.assert_close(output.losses["translation"], 0.5 * error)
+
+
+@either
+def test_a_translation_that_writes_zeros_costs_one_however_small_the_target(source: str, target: str) -> None:
+    system, data = build("mctn", modalities=[source], translation=1.0, dropout=0.0).train(), batch()
+    with torch.no_grad():
+        system.embed["text"][0].weight.mul_(1e-2)
+        for layer in system.write.values():
+            layer.weight.zero_()
+            layer.bias.zero_()
+    assert system(data).losses["translation"].item() == pytest.approx(1.0)
 
 
 # MMIN

@@ -10,9 +10,11 @@ messages along the edges.
 
 Kept: sequence encoder, window, both affinities, kinds of edges, a decision from node and message. Simplified: the
 paper takes its knowledge from ConceptNet and the NRC-VAD lexicon, here word vectors are weighted by the affect that a
-small lexicon of our own gives them, without a learned map; speakers are same or other, so that any number may talk;
-one layer each. One modality: audio alone has no words to know, so only semantic affinity is left; text alone lacks
-nothing. Context: the LSTM reads the whole dialogue, the graph `window` turns before and after, and who speaks when.
+small lexicon of our own gives them, without a learned map; the authors' code multiplies the knowledge affinity by 10
+and leaves it as it is, here that factor stands within a softmax, so that the edges from a turn still sum to 1;
+speakers are same or other, so that any number may talk; one layer each. One modality: audio alone has no words to
+know, so only semantic affinity is left; text alone lacks nothing. Context: the LSTM reads the whole dialogue, the
+graph `window` turns before and after, and who speaks when.
 """
 
 from __future__ import annotations
@@ -43,6 +45,9 @@ LEXICON = {
 """Valence and arousal, from 0 to 1, and words that carry them: our own judgement, plain English."""
 
 KINDS = 4
+
+SHARPNESS = 10.0
+"""Of the knowledge affinity, before the softmax: without it, all edges would weigh nearly the same."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ class ConskGcn(nn.Module):
         if "text" not in self.config.modalities:
             return meant
         known = padded(pool(self.knowledge(batch.text), batch.text_mask), where, mask)
-        felt = alike(known, known).masked_fill(hidden, float("-inf")).softmax(-1)
+        felt = (SHARPNESS * alike(known, known)).masked_fill(hidden, float("-inf")).softmax(-1)
         return (1 - self.config.knowledge) * meant + self.config.knowledge * felt
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from mer_lib.features.batches import Batch
-from mer_lib.model import Attention, ConvBlock, Recurrent, embeddings
-from mer_lib.systems.parts import AttentivePool
+from mer_lib.model import Attention, ConvBlock, Recurrent
+from mer_lib.systems.parts import AttentivePool, level
 
 
 def dialogues(place: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,12 +53,13 @@ def speakers(place: Tensor) -> Tensor:
 class UtteranceEncoder(nn.Module):
     """One vector per utterance and modality: embed each step, look at its neighbours, pool with learned weights.
 
-    Stands for the feature extractors of the papers (text CNNs, openSMILE, BERT ...), so that all start from the same.
+    Stands for the feature extractors of the papers (text CNNs, openSMILE, BERT ...), so that the systems with context
+    start from the same, all but Wu 2021.
     """
 
     def __init__(self, modalities: tuple[str, ...], features: int, vectors: Tensor, dim: int, dropout: float) -> None:
         super().__init__()
-        self.embed = embeddings(modalities, features, vectors, dim, dropout)
+        self.embed = level(modalities, features, vectors, dim, dropout)
         self.conv = nn.ModuleDict({m: ConvBlock(dim, dropout) for m in modalities})
         self.pool = nn.ModuleDict({m: AttentivePool(dim) for m in modalities})
 

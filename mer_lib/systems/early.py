@@ -7,9 +7,9 @@ Frames and words are not equally many. `join` says how they are put together all
   in the batch, in proportion to letters; nobody aligned them by ear.
 - "pooled": each modality has an encoder of its own; the mean encodings are put side by side (concatenation).
 
-A linear layer on a concatenation is the sum of two linear layers, so "words" adds the two embeddings. The encoder is
-the method's own, so only the fusion differs from it. With one modality alone, its encoder and the head are left. Not
-from the deck: our choice of a baseline. Sees one utterance: no context.
+A linear layer on a concatenation is the sum of two linear layers, so "words" adds the two embeddings, both normalised
+(see `parts.level`). The encoder is the method's own, so little but the fusion differs from it. With one modality
+alone, its encoder and the head are left. Not from the deck: our choice of a baseline. Sees one utterance: no context.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from mer_lib.features.batches import Batch
-from mer_lib.model import Encoder, MethodConfig, Output, classifier, embeddings, frame_spans, pool
-from mer_lib.systems.parts import Channels, SystemConfig, check_choice, pooled
+from mer_lib.model import Encoder, MethodConfig, Output, classifier, frame_spans, pool
+from mer_lib.systems.parts import Channels, SystemConfig, check_choice, level, pooled
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Early(nn.Module):
         self.config = config
         dim, drop, width = config.dim, config.dropout, config.dim
         if config.join == "words":
-            self.embed = embeddings(config.modalities, features, vectors, dim, drop)
+            self.embed = level(config.modalities, features, vectors, dim, drop)
             self.encoder = Encoder(MethodConfig(dim=dim, dropout=drop))
         else:
             self.channels = Channels(config, features, vectors)

@@ -5,8 +5,10 @@ source. The encoding on the way, which must know enough to make the target up, i
 training only: a prediction reads the source alone.
 
 Kept: the cycle with one encoder and one decoder for both directions, squared errors with weight 0.1, classification
-from the source's encoding. Simplified: the decoder attends to the encoding and knows where in the utterance each step
-of the target lies, but does not read the steps it wrote before: no loop over time, no teacher to force. Our choice.
+from the source's encoding. Changed: an error is divided by the mean square of its target, since word vectors are such
+small numbers that their error would count for nothing. Simplified: the decoder attends to the encoding and knows where
+in the utterance each step of the target lies, but does not read the steps it wrote before: no loop over time, no
+teacher to force. Our choice.
 
 `modalities` are the sources, all that is seen at test; training always reads both, as the target of the other. So A
 and T of the deck's Table 5 are the paper's own system, with audio or with text as the source. The paper has no A+T
@@ -82,9 +84,15 @@ class MCTN(nn.Module):
             target = "text" if source == "audio" else "audio"
             made_up = self.translate(source, encoding, target, batch)
             returned = self.translate(target, self.encode(target, made_up, batch), source, batch)
-            there.append(squared_error(made_up, self.given(target, batch), batch.mask(target)))
-            back.append(squared_error(returned, self.given(source, batch), batch.mask(source)))
+            there.append(relative_error(made_up, self.given(target, batch), batch.mask(target)))
+            back.append(relative_error(returned, self.given(source, batch), batch.mask(source)))
         return {
             "translation": self.config.translation * torch.stack(there).mean(),
             "cycle": self.config.cycle * torch.stack(back).mean(),
         }
+
+
+def relative_error(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared error over what the mask shows; 1 for who writes zeros, whatever the scale of the target."""
+    size = squared_error(torch.zeros_like(target), target, mask)
+    return squared_error(predicted, target, mask) / size.clamp_min(1e-9)

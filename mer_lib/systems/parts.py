@@ -35,6 +35,16 @@ def check_choice(name: str, given: str, known: tuple[str, ...]) -> None:
         raise ValueError(f"{name} is {given!r}; it can be {', '.join(known)}.")
 
 
+def level(modalities: tuple[str, ...], features: int, vectors: Tensor, dim: int, dropout: float) -> nn.ModuleDict:
+    """`model.embeddings`, each with LayerNorm behind it (Ba et al. 2016; our choice), so that none drowns the other.
+
+    Frames vary by 1, word vectors by an eighth. Where a system adds or pools them as they come, and joins them before
+    an encoder has normalised either, it would hear the sound and hardly the words.
+    """
+    found = embeddings(modalities, features, vectors, dim, dropout)
+    return nn.ModuleDict({m: nn.Sequential(embed, nn.LayerNorm(dim)) for m, embed in found.items()})
+
+
 class Channels(nn.Module):
     """Embed and encode each modality by itself, with the method's own encoder: what a fusion starts from.
 

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from mer_lib.features.batches import Batch
-from mer_lib.model import ConvBlock, Output, classifier, embeddings, frame_spans, pool
+from mer_lib.model import ConvBlock, Output, classifier, frame_spans, pool
 from mer_lib.systems.dialogue import dialogues, padded
-from mer_lib.systems.parts import SystemConfig
+from mer_lib.systems.parts import SystemConfig, level
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Wu2021(nn.Module):
         self.config = config
         names, dim, drop = config.modalities, config.dim, config.dropout
         self.context = "text" in names
-        self.embed = embeddings(names, features, vectors, dim, drop)
+        self.embed = level(names, features, vectors, dim, drop)
         self.join = nn.Linear(len(names) * dim, dim)
         self.convs = nn.ModuleList(ConvBlock(dim, drop) for _ in range(2))
         self.pool_steps = MultiHeadPool(dim, config.heads)
