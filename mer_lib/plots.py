@@ -460,23 +460,29 @@ def stress(
 
 
 def side_by_side(
-    tables: dict[str, pd.DataFrame], title: str, ylabel: str, levels: dict[str, float] | None = None
+    tables: dict[str, pd.DataFrame],
+    title: str,
+    ylabel: str,
+    levels: dict[str, float] | None = None,
+    sharey: bool = True,
 ) -> Figure:
-    """Draw the `curves` of several tables in panels of their own, on one vertical axis and with one legend.
+    """Draw the `curves` of several tables in panels of their own, with one legend.
 
     Args:
         tables: Name of a panel to what `curves` draws; a column has the same place in all tables.
         title: What to see.
         ylabel: What the values are.
         levels: Name of a panel to a value to compare with, drawn as a thin horizontal line.
+        sharey: Whether all panels have one vertical axis.
     """
     size = (max(7.5, 4.7 * len(tables)), 3.9)
-    figure, panels = plt.subplots(1, len(tables), sharey=True, squeeze=False, figsize=size)
+    figure, panels = plt.subplots(1, len(tables), sharey=sharey, squeeze=False, figsize=size)
     for ax, (name, table) in zip(panels[0], tables.items(), strict=True):
         curves(table, name, ylabel, (levels or {}).get(name), ax)
         ax.set_title(name, fontweight="normal")
         ax.get_legend().remove()
-        ax.label_outer()
+        if sharey:
+            ax.label_outer()
     lines = {line.get_label(): line for ax in panels[0] for line in ax.get_legend_handles_labels()[0]}
     figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=len(lines))
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize="medium")

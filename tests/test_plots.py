@@ -279,6 +279,8 @@ def test_tables_side_by_side_share_an_axis_and_one_legend() -> None:
     assert [list(line.get_ydata()) for line in right.lines] == [[1.5, 1.5], [0, 1], [0, 2]], "the level comes first"
     assert left.get_legend() is right.get_legend() is None
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["alone", "joint"]
+    left, right = drawn(plots.side_by_side(found, "One starves", "weight", sharey=False)).axes
+    assert left.get_ylim()[1] > right.get_ylim()[1]
 
 
 def test_filters_are_drawn_one_line_each_with_every_fourth_in_bold() -> None:
