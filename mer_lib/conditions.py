@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 from torch import Tensor
 
 from mer_lib import corpora, tables
@@ -41,6 +42,9 @@ ROW = ["condition", "draw", "variant", "seed"]
 FULL = "A+T"
 MARGIN = 2.0
 """Points within which we call two systems equally good. Our choice."""
+
+FEWEST = 5
+"""Draws from which on there are verdicts: with fewer, intervals are so wide that all but chance is open. Our choice."""
 
 # What can be changed -----------------------------------------------------------------------------------------
 
@@ -486,23 +490,38 @@ def verdicts(results: pd.DataFrame, score: str = "ua") -> pd.DataFrame:
     Returns:
         One row per condition and variant: columns as `tables.differences` (full method minus variant; the values
         that do not depend on each other are the draws), `predicted` (+1 or 0), and `verdict`: "as predicted",
-        "against it", or "open". A predicted gain holds, or is refuted, where `p_holm` is below 0.05; a predicted
-        null holds where the whole interval lies within ± `MARGIN` points, and is refuted where it does not and
-        `p_holm` is below 0.05. Here `p_holm` is corrected for all gains, or all nulls, that were predicted.
+        "against it", "open", or "too few draws" (fewer than `FEWEST`). A predicted gain holds, or is refuted, where
+        `p_holm` is below 0.05; a predicted null holds where the whole interval lies within ± `MARGIN` points, and is
+        refuted where `p_holm` is below 0.05. `p` is that of no difference. `p_holm` is corrected for all gains, or all
+        nulls, that were predicted; for a null it is that of a difference no larger than the margin.
+        A condition that has one draw only is left out.
 
     Raises:
-        ValueError: If there is only one draw.
+        ValueError: If no condition has two draws.
     """
-    places = results.assign(corpus=results["condition"], fold=results["draw"])
-    found = tables.differences(tables.shared(places), FULL, score).rename_axis(["condition", "variant"])
+    places = tables.shared(results.assign(corpus=results["condition"], fold=results["draw"]))
+    several = places.groupby("corpus")["fold"].transform("nunique") > 1
+    if not several.any():
+        raise ValueError("No condition has two draws yet, and an interval takes two.")
+    found = tables.differences(places[several], FULL, score).rename_axis(["condition", "variant"])
     found = found.rename(columns={"folds": "draws"})
     found["predicted"] = [CONDITIONS[name].predicted[variant] for name, variant in found.index]
-    found["p_holm"] = found.groupby("predicted")["p"].transform(holm)
+    asked = found["p"].where(found["predicted"] != 0, [_beyond_margin(row) for row in found.to_dict("records")])
+    found["p_holm"] = asked.groupby(found["predicted"]).transform(holm)
     found["verdict"] = [_verdict(row) for row in found.to_dict("records")]
     return found
 
 
+def _beyond_margin(row: dict[str, float]) -> float:
+    """How probable it is to be as far beyond the margin, on either side, if the difference is no larger than it."""
+    freedom = row["draws"] - 1
+    error = (row["high"] - row["difference"]) / stats.t.ppf(0.975, freedom)
+    return min(1.0, float(2 * stats.t.sf((abs(row["difference"]) - MARGIN) / max(error, 1e-12), freedom)))
+
+
 def _verdict(row: dict[str, float]) -> str:
+    if row["draws"] < FEWEST:
+        return "too few draws"
     within, sure = row["low"] >= -MARGIN and row["high"] <= MARGIN, row["p_holm"] < 0.05
     if not row["predicted"]:
         return "as predicted" if within else "against it" if sure else "open"

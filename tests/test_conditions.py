@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import make_corpus
+from scipy import stats
 
 from mer_lib import conditions, corpora, experiments
 from mer_lib.conditions import CHANGES, CONDITIONS, FULL, Change, Trial, changed, verdicts
@@ -360,13 +361,13 @@ def made_up(gains: dict[tuple[str, str], list[float]], seeds: int = 2) -> pd.Dat
 def test_a_verdict_needs_a_sure_difference_or_an_interval_within_the_margin() -> None:
     found = verdicts(
         made_up({
-            ("weak voice", "A+T (w/o L_ua)"): [4.0, 4.1, 3.9, 4.0],
-            ("weak voice", "A+T (w/o L_sp)"): [0.1, -0.1, 0.2, -0.2],
-            ("no words at test", "A+T (w/o L_ua)"): [-4.0, -4.1, -3.9, -4.0],
-            ("no words at test", "A+T (w/o L_sp)"): [9.0, -9.0, 5.0, -2.0],
-            ("independent cues", "A+T (w/o L_ua)"): [4.0, 4.1, 3.9, 4.0],
-            ("independent cues", "A+T (w/o L_sp)"): [9.0, -9.0, 5.0, -2.0],
-            ("independent cues", "A+T (w/o attention)"): [1.0, 1.1, 0.9, 1.0],
+            ("weak voice", "A+T (w/o L_ua)"): [4.0, 4.1, 3.9, 4.0, 4.0],
+            ("weak voice", "A+T (w/o L_sp)"): [0.1, -0.1, 0.2, -0.2, 0.0],
+            ("no words at test", "A+T (w/o L_ua)"): [-4.0, -4.1, -3.9, -4.0, -4.0],
+            ("no words at test", "A+T (w/o L_sp)"): [9.0, -9.0, 5.0, -2.0, 1.0],
+            ("independent cues", "A+T (w/o L_ua)"): [4.0, 4.1, 3.9, 4.0, 4.0],
+            ("independent cues", "A+T (w/o L_sp)"): [1.6, 2.2, 1.8, 2.0, 1.9],
+            ("independent cues", "A+T (w/o attention)"): [1.0, 1.1, 0.9, 1.0, 1.0],
         })
     )  # fmt: skip
     assert found["verdict"].to_dict() == {
@@ -378,8 +379,28 @@ def test_a_verdict_needs_a_sure_difference_or_an_interval_within_the_margin() ->
         ("independent cues", "A+T (w/o L_sp)"): "open",
         ("independent cues", "A+T (w/o attention)"): "as predicted",
     }
-    assert found["draws"].tolist() == [4] * 7
+    assert found["draws"].tolist() == [5] * 7
     assert found.loc[("weak voice", "A+T (w/o L_ua)"), "difference"] == pytest.approx(4.0)
+
+
+def test_a_sure_difference_within_the_margin_does_not_refute_a_predicted_null() -> None:
+    gain = {("independent cues", "A+T (w/o L_sp)"): [1.6, 2.2, 1.8, 2.0, 1.9]}
+    found = verdicts(made_up(gain)).iloc[0]
+    assert found["p"] < 0.001, "surely not 0"
+    assert found["p_holm"] == 1.0
+    assert found["verdict"] == "open"
+    far = verdicts(made_up({("independent cues", "A+T (w/o L_sp)"): [3.1, 3.0, 2.9, 3.2, 2.8]})).iloc[0]
+    gaps = np.array([3.1, 3.0, 2.9, 3.2, 2.8])
+    assert far["p_holm"] == pytest.approx(stats.ttest_1samp(gaps, 2.0).pvalue)
+    assert far["verdict"] == "against it"
+
+
+def test_few_draws_have_no_verdict_and_a_single_one_no_difference() -> None:
+    gains = {("weak voice", "A+T (w/o L_ua)"): [4.0, 4.1, 3.9, 4.0], ("irony", "A+T (w/o attention)"): [9.0]}
+    found = verdicts(made_up(gains))
+    assert found["verdict"].to_dict() == {("weak voice", "A+T (w/o L_ua)"): "too few draws"}
+    with pytest.raises(ValueError, match="two draws"):
+        verdicts(made_up({("irony", "A+T (w/o attention)"): [9.0]}))
 
 
 def test_draws_that_are_not_done_are_left_out() -> None:
