@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
 import pytest
 import test_systems
+import torch
+from test_model import utterances
+from test_systems import FEATURES, VOCABULARY
 
 from mer_lib import experiments, systems
 from notebooks import CHAPTERS
@@ -78,3 +83,29 @@ def test_what_holds_for_every_system_holds_for_the_example(name: str, holds: Any
 @pytest.mark.parametrize(("modality", "other"), [("audio", "text"), ("text", "audio")])
 def test_the_example_works_with_one_modality_alone(name: str, modality: str, other: str) -> None:
     test_systems.test_one_modality_alone_ignores_the_other(name, modality, other)
+
+
+def functions(*names: str) -> str:
+    """Code of the chapter's imports and of some of its functions."""
+    cells = nbformat.read(CHAPTER, as_version=4).cells
+    trees = [ast.parse(cell.source) for cell in cells if cell.cell_type == "code" and "%pip" not in cell.source]
+    body = [node for tree in trees for node in tree.body]
+    kept = [
+        node for node in body if isinstance(node, ast.Import | ast.ImportFrom) or getattr(node, "name", None) in names
+    ]
+    return "\n".join(map(ast.unparse, kept))
+
+
+@pytest.mark.parametrize("name", ["late", "misa", "mctn", "dann"])
+def test_the_check_of_the_chapter_passes_systems_whose_losses_or_context_differ(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = [1, 2, 0, 3] * 5
+    train = utterances([(3 + i % 4, 2 + i % 3) for i in range(20)], labels=told)
+    for row, label in enumerate(told):
+        train.audio[row] = train.audio[row] + 2 * label
+    vectors = torch.randn(VOCABULARY, 5, generator=torch.Generator().manual_seed(0))
+    space: dict[str, Any] = {"data": SimpleNamespace(train=train), "vectors": vectors, "words": ()}
+    monkeypatch.setattr(systems, "build", partial(systems.build, features=FEATURES))
+    exec(compile(functions("pick", "logits_of", "fresh", "healthy"), str(CHAPTER), "exec"), space)
+    assert space["healthy"](name) == f"{name}: healthy"

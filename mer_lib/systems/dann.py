@@ -7,8 +7,8 @@ A context encoder reads the fused voice and words of the dialogue. One head read
 the speaker; the gradient of the second is turned round before it reaches the encoder, which so learns to hide the
 speaker, in the hope that what is left also holds for strangers.
 
-Kept: fusion, context, both heads, the reversal. Simplified: the paper also trains on unlabelled utterances of the test
-speakers, here nobody sees the test split; the reversal has one strength from the first step on; our common encoder
+Kept: fusion, context, both heads, the reversal. Simplified: the paper also trains on unlabelled data (its abstract
+does not say whose), here nobody sees the test split; the reversal has one strength from the first step on; our encoder
 replaces the paper's features. One modality: nothing to fuse, the rest stays. Context: the whole dialogue, later turns
 too; the speaker's number is only used in the loss.
 """
