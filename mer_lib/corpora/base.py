@@ -112,8 +112,8 @@ class Corpus:
         Where the corpus comes with an official split, that is the one fold, and speakers may occur in two parts.
 
         Args:
-            by: "session", or "scenario" to also drop from train and dev every utterance whose
-                scenario occurs in the test fold's half of the scenarios.
+            by: "session", or "scenario" to part the scenarios, too: the test keeps the utterances of one half of them,
+                train and dev those of the other. All three parts are smaller then.
 
         Returns:
             One fold per session, named after it. Speakers belong to one session, so folds are speaker-disjoint.

@@ -319,8 +319,9 @@ class Encoder(nn.Module):
 class SpeechEncoder(Encoder):
     """An encoder of waveforms: wav2vec 2.0 (Baevski et al. 2020), HuBERT (Hsu et al. 2021), WavLM (Chen et al. 2022).
 
-    The base models normalise their first layer over the whole of time, padding included, and no mask undoes that.
-    So only sounds of the same length share a batch there. The large ones normalise each step alone and can be padded.
+    Models with `feat_extract_norm="group"` (most base ones) normalise their first layer over the whole of time, padding
+    included, and no mask undoes that. So only sounds of the same length share a batch there. Those with "layer" (most
+    large ones) normalise each step alone and can be padded.
     """
 
     def __init__(self, asked: Pretrained, device: torch.device | str | None = None) -> None:
