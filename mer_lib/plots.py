@@ -205,7 +205,7 @@ def attention(weights: np.ndarray, words: list[str], title: str, ax: Axes | None
 def method() -> Figure:
     """Draw the parts of the method, from sound and words at the top to the decision, each with its switch."""
     figure, ax = plt.subplots(figsize=(7.0, 7.4))
-    ax.set(xlim=(0, 100), ylim=(0, 104), title="Five parts, each with a switch")
+    ax.set(xlim=(0, 100), ylim=(0, 104), title="From sound and words to a decision, and what switches off")
     ax.axis("off")
 
     def box(x: float, y: float, text: str, colour: str, switch: str = "", width: float = 19) -> None:
@@ -223,7 +223,7 @@ def method() -> Figure:
     for side, x, head, colour, name, other in sides:
         box(x, 97, "audio $X_a$, frames" if side < 0 else "text $X_t$, words", colour, "modalities", 25)
         box(x, 82, f"encoder $\\to H_{name[0]}$", colour, "encoder", 25)
-        box(x, 62, f"unique $U_{name[0]}$", colour, "alpha", 17)
+        box(x, 62, f"unique $U_{name[0]}$", colour, "", 17)
         box(head, 62, f"head of {name}", colour, "beta", 17)
         box(x, 39, f"{name} asks {other}", both, "attention, alignment", 31)
         box(head, 6.5, r"$\mathcal{L}_{ua}$", colour, "beta", 12)
@@ -234,8 +234,9 @@ def method() -> Figure:
         arrow(x, 57.5, 100 - x + 11 * side, 43.5)
         arrow(x, 34.5, x, 26)
         arrow(head, 57.5, head, 11)
-    box(50, 62, "public $P_a, P_t$", both, "alpha", 19)
+    box(50, 62, "public $P_a, P_t$", both, "", 19)
     ax.text(50, 83, "$\\mathcal{L}_{sp}$:\npublics alike,\nthe rest apart", ha="center", va="center", fontsize=9)
+    ax.text(50, 76, "alpha", ha="center", va="center", fontsize=7.5, family="monospace", color="#444444")
     arrow(50, 57.5, 50, 26)
     box(50, 21.5, "fusion: pool over time, concatenate, MLP", both, "", 60)
     arrow(50, 17, 50, 11)

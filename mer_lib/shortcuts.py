@@ -213,8 +213,9 @@ def chosen(judge: Sequence[float], score: Sequence[float], tries: int) -> float:
     """Expected score of the run that `judge` puts first among so many runs, drawn without replacement.
 
     Exact, from order statistics: the run with rank r among n is the best of k with probability
-    C(r - 1, k - 1) / C(n, k). With judge = score it is the expected best (Dodge et al. 2019); with dev scores as
-    judge it is what an honest choice brings. Runs that `judge` likes equally take their order.
+    C(r - 1, k - 1) / C(n, k). With judge = score it is the expected best (Dodge et al. 2019, who draw with
+    replacement; without, it is unbiased, Tang et al. 2020); with dev scores as judge it is what an honest choice
+    brings. Runs that `judge` likes equally take their order.
 
     Args:
         judge: What is chosen by, one value per run.

@@ -15,7 +15,7 @@ from pandas.io.formats.style import Styler
 from scipy import stats
 
 from mer_lib import corpora, systems
-from mer_lib.ceilings import ceilings, cells, evenly, late_rule
+from mer_lib.ceilings import additive_rule, ceilings, cells, evenly, late_rule
 from mer_lib.corpora import duet
 from mer_lib.corpora.base import EMOTIONS
 from mer_lib.corpora.duet.process import DEADPAN, Process
@@ -411,11 +411,13 @@ def ceilings_by_kind(process: Process) -> pd.DataFrame:
 
     Returns:
         One row per kind ("ordinary", "irony", "focus, 2 clauses" ...) and one for "all", in percent: `share` of
-        the corpus, and `text` (text alone), `late` (late fusion, see `ceilings.late_rule`) and `both` (joint).
+        the corpus, and `text` (text alone), `late` (late fusion, see `ceilings.late_rule`), `additive` (any sum of a
+        function of the voice and one of the words) and `both` (joint).
     """
-    seen = cells(process)
+    seen, rules = cells(process), best_rules(process)
     kinds = pd.Series([kind_of(voice, stressed, says) for voice, stressed, says in seen.number])
-    answers = {name: rule for name, rule in best_rules(process).items() if name != "audio"}
+    added = np.eye(len(EMOTIONS))[additive_rule(seen, seen.p)]
+    answers = {"text": rules["text"], "late": rules["late"], "additive": added, "both": rules["both"]}
     right = pd.DataFrame({"share": seen.p.sum(1)} | {name: (seen.p * rule).sum(1) for name, rule in answers.items()})
     table = right.groupby(kinds, sort=False).sum()
     table.loc["all"] = right.sum()

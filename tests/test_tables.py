@@ -272,6 +272,8 @@ def test_ceilings_by_kind_and_by_class_agree_on_the_whole() -> None:
     by_kind, by_class = (make(process("duet-x")) for make in (tables.ceilings_by_kind, tables.ceilings_by_class))
     assert by_kind.loc["all", ["text", "both"]].tolist() == pytest.approx(by_class.loc[["text", "both"], "WA"].tolist())
     assert (by_kind["late"] <= by_kind["both"] + 1e-9).all()
+    best = 100 * ceilings(process("duet-x"), dialogues=10).loc[["late", "additive"], "accuracy"]
+    assert by_kind.loc["all", ["late", "additive"]].tolist() == pytest.approx(best.tolist())
 
 
 def test_a_kind_is_told_by_what_was_planted() -> None:
