@@ -102,7 +102,8 @@ def _run(asked: argparse.Namespace) -> pd.DataFrame:
     systems.require(asked.system)
     number = corpora.load(asked.corpus, root=asked.root).fold_number(asked.fold)
     audio, text = _encoder(asked, "audio"), _encoder(asked, "text")
-    variant = asked.variant or "A+T"
+    row = next((v for v, o in experiments.VARIANTS.items() if o == {"system": asked.system}), "A+T")  # has its rate
+    variant = asked.variant or row
     (run,) = experiments.grid(asked.corpus, [variant], [number], [asked.seed], asked.root, audio=audio, text=text)
     if asked.system != "method":
         if asked.variant:

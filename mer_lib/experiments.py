@@ -22,7 +22,7 @@ import mer_lib
 from mer_lib import corpora, systems
 from mer_lib.corpora.base import EMOTIONS, Corpus
 from mer_lib.features.batches import Prepared, prepare
-from mer_lib.features.cache import cached, digest
+from mer_lib.features.cache import cached, digest, locked
 from mer_lib.features.check import check_audio
 from mer_lib.features.fronts import fronted
 from mer_lib.features.pretrained import Pretrained
@@ -161,12 +161,13 @@ class Run:
         return {m: encoder for m, encoder in (("audio", self.audio), ("text", self.text)) if encoder}
 
     def key(self) -> str:
-        """A short name that changes with everything that changes the result."""
-        asked = asdict(self) | {"root": None}
+        """A short name that changes with every setting and with the data; a change of the code it does not see."""
+        asked, corpus = asdict(self) | {"root": None}, _corpus(self.corpus, self.root)
         for m in ("audio", "text"):  # a run without them keeps the name that it had before there were any
             del asked[m]
         encoders = [f"{m} {encoder.key()}" for m, encoder in self.pretrained.items()]
-        return digest(json.dumps(asked, sort_keys=True), _corpus(self.corpus, self.root).fingerprint(), *encoders)
+        told = [] if corpus.truth is not None else [corpus.content()]  # Duet's labels and texts come with its sound
+        return digest(json.dumps(asked, sort_keys=True), corpus.fingerprint(), *encoders, *told)
 
 
 @lru_cache(maxsize=3)
@@ -229,8 +230,8 @@ def _pack(result: Trained) -> dict[str, np.ndarray]:
 def _code() -> str:
     """Names the code that a training depends on."""
     folder = Path(mer_lib.__file__).parent
-    parts = [folder / "model.py", folder / "losses.py", folder / "training.py"]
-    parts += [file for package in ("features", "systems") for file in sorted((folder / package).glob("*.py"))]
+    parts = [folder / f"{name}.py" for name in ("model", "losses", "training", "metrics")]
+    parts += [file for name in ("corpora", "features", "systems") for file in sorted((folder / name).rglob("*.py"))]
     return digest(*(file.read_text(encoding="utf-8") for file in parts))
 
 
@@ -372,7 +373,8 @@ def complete(tasks: Sequence[Task], do: Callable[[Any], Any], store: Path, jobs:
     Args:
         tasks: What to do.
         do: Does one of them; returns what JSON can hold.
-        store: Folder that holds one small JSON file per finished task.
+        store: Folder that holds one small JSON file per finished task. Empty it when the code of a task has changed:
+            the name of a task tells its settings and data only.
         jobs: Processes; by default one per core. Within `joblib.parallel_config("dask")` the workers of the cluster
             do the tasks instead, however many there are; all of them must see `store`.
 
@@ -405,12 +407,13 @@ def sweep(runs: Sequence[Run], store: Path, jobs: int | None = None) -> pd.DataF
 
 def keep_results(results: pd.DataFrame, path: Path, by: Sequence[str] = RUN) -> None:
     """Add rows to a CSV file, whole or not at all; a row that was there (the same in the columns `by`) is replaced."""
-    together = pd.concat([_read(path), results]) if path.is_file() else results
-    together = together.drop_duplicates(list(by), keep="last")
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".tmp")
-    together.to_csv(unfinished, index=False, float_format="%.4f")
-    os.replace(unfinished, path)
+    with locked(path):  # two sweeps may keep their rows in one file
+        together = pd.concat([_read(path), results]) if path.is_file() else results
+        together = together.drop_duplicates(list(by), keep="last")
+        unfinished = path.with_suffix(".tmp")
+        together.to_csv(unfinished, index=False, float_format="%.4f")
+        os.replace(unfinished, path)
 
 
 def read_results(path: Path) -> pd.DataFrame:

@@ -36,7 +36,8 @@ class TrainingConfig:
         clip: Longest gradient.
         average: Decay of the running average of the weights that is evaluated.
         choose_by: Score on dev that picks the epoch, "ua" or "f1".
-        balanced: Weigh the classes of the task's loss evenly.
+        balanced: Weigh the classes of the task's loss evenly; its logits are then those of even classes, and no
+            decision corrects them for the prior again.
     """
 
     epochs: int = 40
@@ -59,7 +60,7 @@ class Trained:
         system: The weights of the epoch that was best on dev.
         history: One row per epoch: the mean of each named loss, and the dev scores.
         seconds: Wall time of the training.
-        prior: (classes,), shares of the classes in training.
+        prior: (classes,), shares of the classes that the logits are used to: those in training, or even ones.
     """
 
     system: nn.Module
@@ -104,8 +105,10 @@ def train(system: nn.Module, data: Utterances, dev: Utterances, config: Training
         FloatingPointError: If the loss stops being finite; the message names epoch and loss.
     """
     order, started = seed_everything(seed), time.perf_counter()
-    prior = class_shares(data)
-    weight = torch.tensor(1 / np.maximum(prior, 1e-9) / len(EMOTIONS), dtype=torch.float32) if config.balanced else None
+    prior, weight = class_shares(data), None
+    if config.balanced:
+        weight = torch.tensor(1 / np.maximum(prior, 1e-9) / len(EMOTIONS), dtype=torch.float32)
+        prior = np.full(len(EMOTIONS), 1 / len(EMOTIONS))
     optimiser = torch.optim.AdamW(_learning(system, config.rate), lr=config.rate, weight_decay=config.decay, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: min(1.0, (done + 1) / config.warm_up))
     averaged = torch.optim.swa_utils.AveragedModel(

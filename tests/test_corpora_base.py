@@ -127,6 +127,27 @@ def test_an_unknown_emotion_is_named(corpus: Corpus) -> None:
         changed(corpus, emotion=["bored", *corpus.table["emotion"][1:]])
 
 
+def test_the_content_follows_the_table_and_the_split(corpus: Corpus) -> None:
+    same = corpus.content()
+    assert replace(corpus, version="other").content() == same
+    for other in (changed(corpus, text="other words"), changed(corpus, emotion="sad")):
+        assert other.content() != same
+    assert replace(corpus, official={"train": ["S1"], "dev": ["S2"], "test": ["S3"]}).content() != same
+
+
+def test_a_speaker_of_two_sessions_is_refused_unless_the_split_is_official(corpus: Corpus) -> None:
+    shared = changed(corpus, speaker="Ann")
+    with pytest.raises(CorpusError, match="Ann speaks in 4 sessions"):
+        shared.folds()
+    assert replace(shared, official={"train": ["S1"], "dev": ["S2"], "test": ["S3"]}).folds()
+
+
+def test_a_fold_has_a_number_and_a_name_that_may_look_like_one(corpus: Corpus) -> None:
+    years = changed(corpus, session=corpus.table["session"].map({"S1": "2", "S2": "3", "S3": "4", "S4": "5"}))
+    assert [years.fold(name).name for name in (1, "1", "3", "5")] == ["2", "2", "3", "5"]
+    assert years.fold(2).name == "3"
+
+
 def test_the_fingerprint_follows_the_sound_and_nothing_else(corpus: Corpus) -> None:
     same = corpus.fingerprint()
     assert changed(corpus, text="other words").fingerprint() == same

@@ -149,6 +149,15 @@ def test_the_key_changes_with_all_that_changes_the_result_and_not_with_the_folde
     assert replace(run, root="/elsewhere").key() == run.key()
 
 
+@pytest.mark.parametrize("column", ["text", "emotion", "speaker"])
+def test_the_key_changes_with_what_a_reader_corrects_in_a_table(monkeypatch: pytest.MonkeyPatch, column: str) -> None:
+    before, corpus = small().key(), make_corpus()
+    corpus.table.loc[corpus.table.index[0], column] = corpus.table[column].iloc[-1]
+    monkeypatch.setattr(corpora, "load", lambda name, root=None: corpus)
+    experiments._corpus.cache_clear()
+    assert small().key() != before
+
+
 def test_the_key_changes_with_the_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
     before = small().key()
     monkeypatch.setattr(corpora, "load", lambda name, root=None: replace(make_corpus(), version="2"))
@@ -305,6 +314,17 @@ def test_results_come_back_from_the_file_as_they_went(tmp_path: Path) -> None:
     keep_results(results(), path)
     pd.testing.assert_frame_equal(read_results(path), results(), check_dtype=False)
     assert [file.name for file in path.parent.iterdir()] == ["results.csv"]
+
+
+def test_two_that_keep_rows_in_one_file_at_once_lose_none(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+
+    def keep(seed: int) -> None:
+        keep_results(results().query("fold == 1 and seed == 0").assign(seed=seed), path)
+
+    joblib.Parallel(n_jobs=4, prefer="threads")(joblib.delayed(keep)(seed) for seed in range(12))
+    assert sorted(set(read_results(path)["seed"])) == list(range(12))
+    assert [file.name for file in tmp_path.iterdir()] == ["results.csv"]
 
 
 def test_the_texts_of_a_real_row_survive_the_file(tmp_path: Path) -> None:

@@ -363,6 +363,9 @@ def test_a_negation_stays_one_word() -> None:
     found = word_vectors(["I couldn't stay", "you couldn't stay"], min_count=1)
     assert len(found.encode("couldn't")[0]) == 1
     assert found.encode("couldn't")[0][0] != 0
+    ids, spans = found.encode("I couldn\u2019t stay")
+    assert ids.tolist() == found.encode("I couldn't stay")[0].tolist()
+    assert spans.tolist() == found.encode("I couldn't stay")[1].tolist()
 
 
 @settings(deadline=None, max_examples=50, derandomize=True)

@@ -315,6 +315,8 @@ def test_what_is_listed_for_the_second_time_is_left_out_and_listed(copy: Path) -
     reasons = corpus.skipped[corpus.skipped["what"] == FIRST]["why"].tolist()
     assert reasons == ["is listed for the second time"] * 2 + ["is a second file of that name"]
     assert corpus.table.loc[FIRST, "label"] == "hap"
+    prepared = prepare(corpus, corpus.fold(1))
+    assert FIRST in prepared.test.ids, "what is kept once is used"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])

@@ -198,6 +198,12 @@ def test_even_weights_count_every_class_the_same() -> None:
     assert tails[True] == pytest.approx(other * 2 / 3, rel=1e-3)
 
 
+def test_logits_of_even_classes_are_not_corrected_for_the_prior_again() -> None:
+    config = TrainingConfig(epochs=1, balanced=True)
+    result = train(Constant(), of_classes([0, 0, 0, 1, 2, 3]), data_of_all(), config)
+    assert result.prior.tolist() == [1 / 4] * 4
+
+
 def data_of_all() -> Utterances:
     return of_classes([0, 1, 2, 3])
 

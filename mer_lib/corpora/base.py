@@ -102,9 +102,14 @@ class Corpus:
         return wave
 
     def fingerprint(self) -> str:
-        """Return a text that changes when the corpus does: what features are cached under."""
+        """Return a text that changes when the sound does: what features are cached under."""
         rows = self.table[["id", "audio"]].to_csv(index=False)
         return hashlib.sha256(f"{self.name} {self.version} {self.sample_rate} {rows}".encode()).hexdigest()
+
+    def content(self) -> str:
+        """Return a text that changes when the table or the split does: labels, texts, speakers, turns."""
+        rows = self.table[list(COLUMNS)].to_csv(index=False)
+        return hashlib.sha256(f"{rows} {self.official}".encode()).hexdigest()
 
     def folds(self, by: str = "session") -> list[Fold]:
         """Leave one session out: test on it, choose on the next one, train on the others.
@@ -119,7 +124,7 @@ class Corpus:
             One fold per session, named after it. Speakers belong to one session, so folds are speaker-disjoint.
 
         Raises:
-            CorpusError: If `by` is unknown or there are fewer than three sessions.
+            CorpusError: If `by` is unknown, there are fewer than three sessions, or a speaker is in two of them.
         """
         if by not in ("session", "scenario"):
             raise CorpusError(f"There are no folds by {by!r}; choose 'session' or 'scenario'.")
@@ -139,6 +144,12 @@ class Corpus:
         sessions = sorted(self.table["session"].unique())
         if len(sessions) < 3:
             raise CorpusError(f"{self.name} has {len(sessions)} sessions; train, dev and test need three.")
+        heard = self.table.groupby("speaker")["session"].nunique()
+        if heard.max() > 1:
+            raise CorpusError(
+                f"In {self.name} {heard.idxmax()} speaks in {heard.max()} sessions, so folds would share a speaker. "
+                "Give each speaker one session, or the corpus an official split."
+            )
         splits = []
         for number, held_out in enumerate(sessions):
             dev = sessions[(number + 1) % len(sessions)]
@@ -153,9 +164,10 @@ class Corpus:
             CorpusError: If there is no such fold.
         """
         names = [fold.name for fold in self.folds()]
-        for number, known in enumerate(names, start=1):
-            if str(name) in (known, str(number)):
-                return number
+        if name in names:
+            return names.index(str(name)) + 1
+        if str(name).isdecimal() and 1 <= int(name) <= len(names):
+            return int(name)
         raise CorpusError(f"{self.name} has no fold {name!r}; it has 1 to {len(names)}, named {', '.join(names)}.")
 
     def fold(self, name: str | int, by: str = "session") -> Fold:

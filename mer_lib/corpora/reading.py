@@ -87,13 +87,17 @@ def find(folder: Path, *names: str) -> Path | None:
 
 
 def files(folder: Path, *endings: str) -> list[Path]:
-    """List the files below a folder by their ending, without the `._*` that macOS puts beside them."""
-    found = [
-        Path(place) / name
-        for place, _, names in os.walk(folder)
-        for name in names
-        if name.lower().endswith(endings) and not name.startswith(".")
-    ]
+    """List the files below a folder by their ending, without the `._*` that macOS puts beside them.
+
+    Links to folders are followed, each folder once.
+    """
+    found, known = [], set()
+    for place, below, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in known:
+            below.clear()
+            continue
+        known.add(real)
+        found += [Path(place) / n for n in names if n.lower().endswith(endings) and not n.startswith(".")]
     return sorted(found)
 
 

@@ -81,14 +81,14 @@ class Utterances:
         self.ids = list(ids)
         self.audio = [torch.as_tensor(table, dtype=torch.float32) for table in audio]
         self.text = [_ids_or_vectors(words) for words in text]
+        self.spans = [torch.as_tensor(span, dtype=torch.float32) for span in spans]
         for name, table, words in zip(ids, self.audio, self.text, strict=True):
             if not len(table) or not len(words):
                 raise CorpusError(f"{name} has {len(table)} frames and {len(words)} words; both need at least one.")
-            if not table.isfinite().all():
+            if not (table.isfinite().all() and words.isfinite().all()):
                 raise CorpusError(
                     f"The features of {name} hold NaN or infinity. Look at its sound and its normalisation."
                 )
-        self.spans = [torch.as_tensor(span, dtype=torch.float32) for span in spans]
         self.labels = torch.as_tensor(np.asarray(labels), dtype=torch.long)
         alone = np.column_stack([np.arange(len(ids)), np.zeros((len(ids), 2), int)])
         self.places = torch.tensor(alone if places is None else places, dtype=torch.long)
@@ -207,8 +207,8 @@ def prepare(
         EncoderError: If an encoder cannot be used.
     """
     corpus = check_audio(corpus)
-    table, left_out = corpus.table, set(corpus.skipped["what"])
-    fold = Fold(fold.name, *([name for name in part if name not in left_out] for part in fold[1:]))
+    table = corpus.table  # without the utterances whose sound cannot be used
+    fold = Fold(fold.name, *([name for name in part if name in table.index] for part in fold[1:]))
     missing = [e for e in EMOTIONS if e not in set(table.loc[fold.train, "emotion"])]
     if missing:
         raise CorpusError(

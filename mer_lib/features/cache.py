@@ -39,6 +39,12 @@ def cached(name: str, key: str, make: Callable[[], dict[str, np.ndarray]]) -> di
         return arrays
 
 
+def locked(path: Path) -> FileLock:
+    """A lock for a file that several processes write; it lies in the cache, so that nothing is left beside the file."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    return FileLock(cache_folder() / f"file-{digest(str(path.resolve()))}.lock")
+
+
 def digest(*parts: str) -> str:
     """A short name for a long description."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

@@ -11,7 +11,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from mer_lib.corpora.base import Corpus, CorpusError
-from mer_lib.corpora.reading import Skip, say_left_out
+from mer_lib.corpora.reading import SHORTEST, SILENCE, Skip, say_left_out
 from mer_lib.features.cache import cached
 
 
@@ -54,7 +54,8 @@ def _unusable(corpus: Corpus, jobs: int | None) -> list[Skip]:
         found = json.dumps([row for row in rows if row[2]]).encode()
         return {"found": np.frombuffer(found, dtype=np.uint8).copy()}
 
-    stored = cached(f"sounds-{corpus.name}", corpus.fingerprint(), read_all)["found"]
+    limits = f"{SHORTEST} {SILENCE}"
+    stored = cached(f"sounds-{corpus.name}", f"{corpus.fingerprint()} {limits}", read_all)["found"]
     return [Skip(*row) for row in json.loads(stored.tobytes())]
 
 

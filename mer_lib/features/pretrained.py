@@ -10,7 +10,7 @@ import hashlib
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from logging import ERROR, getLogger
@@ -96,7 +96,8 @@ class Pretrained:
     def label(self) -> str:
         """A short name for tables."""
         tuned = f", top {self.top} tuned" if self.top else ""
-        return f"{Path(self.name).name} layer {self.layer}{tuned}"
+        at = f" at {self.revision}" if self.revision else ""
+        return f"{Path(self.name).name}{at} layer {self.layer}{tuned}"
 
     def home(self) -> Home:
         """Find it, on this machine or on the hub, and read its configuration.
@@ -304,7 +305,7 @@ class Encoder(nn.Module):
     def _forward(self, padded: Tensor, mask: Tensor | None) -> Tensor:
         """Half precision where it pays, on CUDA and without gradients; what overflows there is done again in full."""
         half = self.device.type == "cuda" and not torch.is_grad_enabled()
-        with torch.autocast(self.device.type, dtype=torch.float16, enabled=half):
+        with torch.autocast("cuda", dtype=torch.float16) if half else nullcontext():
             hidden = self._layers(padded, mask)
         return self._layers(padded, mask) if half and not hidden.isfinite().all() else hidden
 

@@ -91,7 +91,8 @@ def word_vectors(sentences: Sequence[str], dimensions: int = 64, window: int = 5
 
 def _tokenizer(sentences: Sequence[str], min_count: int) -> Tokenizer:
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    straight = normalizers.Replace("\u2019", "'")  # MELD writes couldn't with either sign
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), straight, normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Split(_WORD, "removed", invert=True)
     trainer = trainers.WordLevelTrainer(min_frequency=min_count, special_tokens=[UNKNOWN], show_progress=False)
     tokenizer.train_from_iterator(sentences, trainer)

@@ -58,7 +58,7 @@ def read(path: Path, name: str) -> np.ndarray:
         CorpusError: If the zip or the file in it is missing or damaged.
     """
     try:
-        wave, rate = soundfile.read(io.BytesIO(_zip(path).read(name)), dtype="float32")
+        wave, rate = soundfile.read(io.BytesIO(_zip(path, path.stat().st_mtime_ns).read(name)), dtype="float32")
     except FileNotFoundError:
         raise CorpusError(f"There is no {path}. Restore it, or generate the corpus again.") from None
     except KeyError:
@@ -73,8 +73,11 @@ def read(path: Path, name: str) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _zip(path: Path) -> zipfile.ZipFile:
-    """Hold a zip of some megabytes in memory: an open file must not be shared between processes."""
+def _zip(path: Path, written: int) -> zipfile.ZipFile:
+    """Hold a zip of some megabytes in memory: an open file must not be shared between processes.
+
+    `written` is when: a corpus that is generated again into the same folder is read again.
+    """
     return zipfile.ZipFile(io.BytesIO(path.read_bytes()))
 
 
