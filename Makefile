@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 SWEEP_fast := --fold 1 --seeds 1 --out "_build/results/$(CORPUS).csv"
 SWEEP_full := --out "data/results/$(CORPUS).csv"
-TUNE_fast := --corpus "$(CORPUS)" --out _build/results/tuning.csv
+TUNE_fast := --corpus "$(CORPUS)" $(if $(ROOT),--root "$(ROOT)") --out _build/results/tuning.csv
 TUNE_full := --corpus duet-i --corpus duet-m --corpus duet-x --out data/results/tuning.csv
 CONDITIONS_fast := --draws 1 --seeds 1 --out _build/results/conditions.csv
 CONDITIONS_full := --draws 8 --seeds 1 --out data/results/conditions.csv
@@ -46,7 +46,7 @@ format: .venv/test ## Bring code and notebooks into shape
 	$(BIN)/python tools/notebooks.py format
 
 tune: .venv/book ## Try the systems of a table with the same few learning rates, on dev only (before their sweep)
-	$(RUN) -m mer_lib tune --table "$(TABLE)" $(if $(ROOT),--root "$(ROOT)") $(TUNE_$(PROFILE))
+	$(RUN) -m mer_lib tune --table "$(TABLE)" $(TUNE_$(PROFILE))
 
 sweep: .venv/book ## Run the experiments whose results the book prints (PROFILE=full takes hours)
 	$(RUN) -m mer_lib sweep --corpus "$(CORPUS)" --table "$(TABLE)" $(if $(ROOT),--root "$(ROOT)") $(SWEEP_$(PROFILE))

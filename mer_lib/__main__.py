@@ -126,7 +126,18 @@ def _number(layer: str) -> int:
         raise ValueError(f"A layer is a number or {ALL!r}, not {layer!r}.") from None
 
 
+def _can_write(out: Path) -> None:
+    """Raise a ValueError before hours are spent on rows that would have no place."""
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder; give --out the name of a CSV file.")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{out} cannot be written ({error.strerror}); choose another --out.") from None
+
+
 def _sweep(asked: argparse.Namespace) -> pd.DataFrame:
+    _can_write(asked.out)
     variants = asked.variant or experiments.TABLES[asked.table]
     audio, text = _encoder(asked, "audio"), _encoder(asked, "text")
     runs = [
@@ -145,6 +156,7 @@ def _sweep(asked: argparse.Namespace) -> pd.DataFrame:
 
 
 def _tune(asked: argparse.Namespace) -> pd.DataFrame:
+    _can_write(asked.out)
     runs = [
         run
         for corpus in asked.corpus
@@ -156,6 +168,7 @@ def _tune(asked: argparse.Namespace) -> pd.DataFrame:
 
 
 def _conditions(asked: argparse.Namespace) -> pd.DataFrame:
+    _can_write(asked.out)
     names, draws = asked.condition or list(conditions.CONDITIONS), range(1, asked.draws + 1)
     known = conditions.held(experiments.read_results(asked.out), names, asked.seeds) if asked.out.is_file() else set()
     todo = [draw for draw in draws if draw not in known]
@@ -170,8 +183,9 @@ def _conditions(asked: argparse.Namespace) -> pd.DataFrame:
 
 
 def _ceilings(asked: argparse.Namespace) -> pd.DataFrame:
-    corpus = corpora.load(asked.corpus)
-    if corpus.truth is None:
+    brought = corpora.bare(asked.corpus) in corpora.BROUGHT  # has no root here, and needs none
+    corpus = None if brought else corpora.load(asked.corpus)
+    if corpus is None or corpus.truth is None:
         raise CorpusError(f"Nobody knows the ceilings of {asked.corpus}; they are known for {', '.join(duet.names())}.")
     return ceilings(duet.process(asked.corpus), corpus.table.join(corpus.truth)).reset_index()
 

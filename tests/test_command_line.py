@@ -284,3 +284,16 @@ def test_the_package_runs_as_a_module() -> None:
     assert done.returncode == 0
     assert done.stderr == ""
     assert "method" in [row["name"] for row in strict(done.stdout)]
+
+
+@pytest.mark.parametrize("command", ["sweep", "tune", "conditions"])
+def test_rows_without_a_place_are_refused_before_anything_is_trained(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr(experiments, "complete", lambda *_: pytest.fail("something was trained"))
+    asked = [] if command == "conditions" else ["--corpus", "duet-i"]
+    assert main([command, *asked, "--out", str(tmp_path)]) == 2
+    assert "is a folder; give --out the name of a CSV file" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert main([command, *asked, "--out", str(tmp_path / "file" / "rows.csv")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
