@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import jupyter_book
+import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -139,3 +140,9 @@ def test_links_between_documents_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
             made = target == f"{build_book.GENERATED}.md"
             assert made or (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_some_chapters_store_outputs_that_are_held_against_new_ones() -> None:
+    stored = [cell for path in notebooks.chapters() for cell in nbformat.read(path, 4).cells if cell.get("outputs")]
+    assert len(stored) >= 5
+    assert all(notebooks.STORED in cell.metadata.tags for cell in stored)
