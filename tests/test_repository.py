@@ -146,3 +146,35 @@ def test_some_chapters_store_outputs_that_are_held_against_new_ones() -> None:
     stored = [cell for path in notebooks.chapters() for cell in nbformat.read(path, 4).cells if cell.get("outputs")]
     assert len(stored) >= 5
     assert all(notebooks.STORED in cell.metadata.tags for cell in stored)
+
+
+LAYERS = (
+    "shipped _torchaudio corpora features losses model systems metrics training experiments"
+    " ceilings paper tables audit probes conditions robustness shortcuts plots __main__"
+).split()
+"""Modules and packages of mer_lib; each may import from itself and from those before it."""
+
+
+def imported(path: Path) -> set[str]:
+    """Modules and packages of mer_lib that a file imports from."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            whole = [f"{node.module}.{name.name}" for name in node.names]
+        else:
+            whole = [name.name for name in node.names] if isinstance(node, ast.Import) else []
+        found |= {name.split(".")[1] for name in whole if name.startswith("mer_lib.")}
+    return found & set(LAYERS)
+
+
+def test_data_flows_one_way_and_nothing_imports_upwards() -> None:
+    package = notebooks.ROOT / "mer_lib"
+    assert {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()} == {
+        "__init__",
+        *LAYERS,
+    }
+    for path in package.rglob("*.py"):
+        own = path.relative_to(package).with_suffix("").parts[0]
+        if own != "__init__":
+            above = {name for name in imported(path) if LAYERS.index(name) > LAYERS.index(own)}
+            assert not above, f"{path} imports from {above}"
