@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--table", choices=experiments.TABLES, default="table3", help="which rows")
         sub.add_argument("--jobs", type=int, help="processes, default one per core")
     rows = f"row of a table: {', '.join(experiments.VARIANTS)}"
-    run.add_argument("--system", default="method", help="with its usual options; of the method, a row may be named")
+    run.add_argument("--system", default="method", help="with its usual options and tuned rate; or name a row")
     run.add_argument("--variant", help=f"{rows}; default: A+T")
     run.add_argument("--fold", default="1", help="number or name of the held-out session")
     run.add_argument("--seed", type=int, default=0)

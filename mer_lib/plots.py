@@ -1004,6 +1004,7 @@ def strained(
     ylabel: str = "UA (%)",
     best: pd.DataFrame | None = None,
     joined: bool = True,
+    line: str = "ceiling",
 ) -> Figure:
     """Draw how systems fare from condition to condition: a panel per kind of strain, with an interval at each dot.
 
@@ -1015,6 +1016,7 @@ def strained(
         best: One row per panel and condition: columns `panel`, `condition`, `low`, `high`: between which values the
             best possible lies, drawn as a grey block; as a black line where both are the same.
         joined: Whether to join the dots of a system; for conditions that are steps of one thing.
+        line: What the black line is.
     """
     panels, systems = (list(dict.fromkeys(table[name])) for name in ("panel", "system"))
     steps = {panel: list(dict.fromkeys(table.loc[table["panel"] == panel, "condition"])) for panel in panels}
@@ -1024,7 +1026,7 @@ def strained(
     colours, forms = ("text", "audio", "both", "sad", "angry", "happy"), ("o-", "s--", "^:", "D-.", "v-", "P--")
     for ax, panel in zip(axes[0], panels, strict=True):
         if best is not None:
-            _best_possible(ax, best[best["panel"] == panel], steps[panel])
+            _best_possible(ax, best[best["panel"] == panel], steps[panel], line)
         for number, (name, colour, form) in enumerate(zip(systems, colours, forms, strict=False)):
             here = table[(table["panel"] == panel) & (table["system"] == name)]
             places = [steps[panel].index(c) + 0.11 * (number - (len(systems) - 1) / 2) for c in here["condition"]]
@@ -1041,13 +1043,13 @@ def strained(
     return figure
 
 
-def _best_possible(ax: Axes, best: pd.DataFrame, conditions: list[str]) -> None:
+def _best_possible(ax: Axes, best: pd.DataFrame, conditions: list[str], line: str) -> None:
     """Draw ceilings over the places of conditions: a line where one is known exactly, a block between bounds."""
     exact = best["high"] - best["low"] < 1e-9
     place = best["condition"].map(conditions.index)
     if exact.any():
         ends = place[exact] - 0.45, place[exact] + 0.45
-        ax.hlines(best["low"][exact], *ends, color="black", linewidth=2.5, zorder=2, label="ceiling")
+        ax.hlines(best["low"][exact], *ends, color="black", linewidth=2.5, zorder=2, label=line)
     if not exact.all():
         height = (best["high"] - best["low"])[~exact]
         look = {"color": "#CCCCCC", "zorder": 1, "label": "the ceiling lies in here"}

@@ -555,6 +555,8 @@ def test_strained_systems_stand_beside_each_other_in_front_of_the_best_possible(
     assert ours.get_linestyle() == "-"
     legend = [t.get_text() for t in figure.legends[0].get_texts()]
     assert legend == ["ceiling", "the ceiling lies in here", "ours", "theirs"]
+    named = plots.strained(table, "Kinds", best=best, line="the best rule")
+    assert named.legends[0].get_texts()[0].get_text() == "the best rule"
     apart = plots.strained(table, "Kinds, not steps", joined=False).axes[0]
     assert {container.lines[0].get_linestyle() for container in apart.containers} == {"None"}
 
