@@ -225,7 +225,8 @@ def run_all(book: Book, chapters: list[str], jobs: int) -> int:
     stale = [chapter for chapter in chapters if not is_current(book, chapter, now)]
     failed = []
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = {pool.submit(run, book, chapter, now): chapter for chapter in stale}
+        # Last chapter first: late chapters take longest, and one that starts last would keep one core alone.
+        waiting = {pool.submit(run, book, chapter, now): chapter for chapter in reversed(stale)}
         for done in as_completed(waiting):
             try:
                 seconds, said = done.result()
