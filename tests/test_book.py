@@ -6,6 +6,7 @@ import html
 import json
 import re
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -98,6 +99,15 @@ def test_a_chapter_runs_once_and_its_page_plays_sound_and_shows_solutions(book: 
     with pytest.raises(BookError, match=r"(?s)does not accept.*intro\.md:3.*99_missing"):
         build_book.compile_pages(book)
     assert (book.build / "html" / "notebooks" / "01_tiny.html").read_text() == page
+
+
+@pytest.mark.parametrize("count", [1, 4, 7, 19])
+def test_neighbours_in_the_book_do_not_run_side_by_side(count: int) -> None:
+    chapters = [f"{number:02}" for number in range(1, count + 1)]
+    order = build_book.far_apart(chapters)
+    assert sorted(order) == chapters
+    places = [order.index(chapter) for chapter in chapters]
+    assert all(abs(after - before) > 1 for before, after in pairwise(places))
 
 
 def test_parameters_reach_the_chapter(book: Book) -> None:

@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import nbformat
@@ -212,6 +213,17 @@ def warnings(chapter: str, path: Path) -> list[str]:
     ]
 
 
+def far_apart(chapters: list[str]) -> list[str]:
+    """Order chapters for running, so that neighbours in the book do not run side by side.
+
+    Neighbours train the same systems: one would wait until the other has trained them. And short chapters, which are
+    the early ones, come last, since a long one that starts last would keep one core alone.
+    """
+    middle = (len(chapters) + 1) // 2
+    pairs = zip_longest(reversed(chapters[:middle]), reversed(chapters[middle:]))
+    return [chapter for pair in pairs for chapter in pair if chapter]
+
+
 def run_all(book: Book, chapters: list[str], jobs: int) -> int:
     """Run the chapters that are not current, several at a time, and say how each went.
 
@@ -225,8 +237,7 @@ def run_all(book: Book, chapters: list[str], jobs: int) -> int:
     stale = [chapter for chapter in chapters if not is_current(book, chapter, now)]
     failed = []
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        # Last chapter first: late chapters take longest, and one that starts last would keep one core alone.
-        waiting = {pool.submit(run, book, chapter, now): chapter for chapter in reversed(stale)}
+        waiting = {pool.submit(run, book, chapter, now): chapter for chapter in far_apart(stale)}
         for done in as_completed(waiting):
             try:
                 seconds, said = done.result()
