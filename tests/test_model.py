@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from mer_lib.features.batches import Batch, Utterances
 from mer_lib.losses import central_moment_discrepancy, difference
-from mer_lib.model import AlignmentPrior, Attention, Encoder, Method, MethodConfig, Output, frame_spans, pool
+from mer_lib.model import AlignmentPrior, Attention, Encoder, Method, MethodConfig, Output, Recurrent, frame_spans, pool
 
 FEATURES, VOCABULARY = 6, 12
 ENCODERS = ("conv", "lstm", "gru")
@@ -189,6 +189,23 @@ def test_attention_is_that_of_pytorch_when_it_has_the_same_weights() -> None:
     expected, expected_weights = theirs(ours.norm_query(x), seen, seen, attn_mask=scores, average_attn_weights=False)
     torch.testing.assert_close(found, x + expected)
     torch.testing.assert_close(weights, expected_weights)
+
+
+@pytest.mark.parametrize(("cell", "theirs"), [("lstm", nn.LSTM), ("gru", nn.GRU)])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_recurrent_layer_is_that_of_pytorch_on_packed_sequences(
+    cell: str, theirs: type[nn.RNNBase], bidirectional: bool
+) -> None:
+    torch.manual_seed(0)
+    lengths = torch.tensor([2, 7, 1, 4])
+    x, mask = torch.randn(4, 7, 6), torch.arange(7) < lengths[:, None]
+    torch.manual_seed(1)
+    ours = Recurrent(6, 8, cell, bidirectional)
+    torch.manual_seed(1)
+    layer = theirs(6, 4 if bidirectional else 8, batch_first=True, bidirectional=bidirectional)
+    packed = nn.utils.rnn.pack_padded_sequence(ours.norm(x), lengths, batch_first=True, enforce_sorted=False)
+    expected = nn.utils.rnn.pad_packed_sequence(layer(packed)[0], batch_first=True)[0]
+    torch.testing.assert_close(ours(x, mask), expected)
 
 
 def test_both_modalities_ask_each_other() -> None:

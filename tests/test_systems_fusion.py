@@ -153,7 +153,7 @@ def test_only_a_recurrent_layer_of_both_directions_sees_what_comes_later(
     assert torch.equal(first[0], second[0]) == same
     assert not torch.equal(first[1], second[1])
     assert first.shape[-1] == 16, "as wide in one direction as in two"
-    assert cell in type(system.layers["audio"].layer).__name__.lower()
+    assert cell in type(system.layers["audio"].layers[0]).__name__.lower()
 
 
 # MISA
@@ -273,7 +273,7 @@ def test_mctn_translates_there_and_back_again(source: str, target: str) -> None:
 def test_mctn_teaches_its_encoder_by_translating_and_needs_no_target_at_test() -> None:
     system = build("mctn", modalities=["text"], dropout=0.0)
     assert not system(batch()).losses
-    assert "encoder.layer.weight_ih_l0" in reached(system, system.train()(batch()).losses["translation"])
+    assert "encoder.layers.0.weight_ih_l0" in reached(system, system.train()(batch()).losses["translation"])
 
 
 def test_the_losses_of_mctn_are_weighted_errors_relative_to_the_target() -> None:
