@@ -252,7 +252,7 @@ class Recurrent(nn.Module):
 
     Its input is normalised first (LayerNorm, Ba et al. 2016; our choice), as in the blocks of the other encoder: word
     vectors are small numbers, and its gates would hardly move. The second direction is a layer that reads the sequence
-    turned round, which on a CPU is two to three times as fast as PyTorch's packed sequences.
+    turned round: PyTorch's packed sequences would do the same, but its fast LSTM for CPUs does not take them.
 
     Args:
         inputs: Width of the input.
