@@ -277,7 +277,7 @@ class Recurrent(nn.Module):
 
 
 def turned(sequence: Tensor, mask: Tensor) -> Tensor:
-    """Each sequence from its end to its start, (batch, time, d); padding stays behind it. Twice is nothing done."""
+    """Each sequence from its end to its start, (batch, time, d); padding stays behind it. Its own inverse."""
     step = torch.arange(mask.shape[1], device=mask.device)
     source = torch.where(mask, mask.sum(1, keepdim=True) - 1 - step, step)
     return sequence.gather(1, source.unsqueeze(-1).expand_as(sequence))
