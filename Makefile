@@ -4,7 +4,7 @@ CORPUS ?= duet-i
 ROOT ?=
 PROFILE ?= fast
 SEED ?= 0
-JOBS ?= 2
+JOBS ?= 3
 TABLE ?= table3
 
 BIN := .venv/bin

@@ -386,7 +386,7 @@ def complete(tasks: Sequence[Task], do: Callable[[Any], Any], store: Path, jobs:
     store.mkdir(parents=True, exist_ok=True)
     todo = [task for task in tasks if not (store / f"{task.key()}.json").exists()]
     work = (delayed(_do_and_keep)(task, do, store) for task in todo)
-    finished = Parallel(n_jobs=jobs or os.cpu_count(), return_as="generator_unordered")(work)
+    finished = Parallel(n_jobs=jobs or -1, return_as="generator_unordered")(work)
     for _ in tqdm(finished, total=len(todo), desc="trainings", disable=not todo):
         pass
     return [json.loads((store / f"{task.key()}.json").read_text()) for task in tasks]

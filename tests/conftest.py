@@ -72,7 +72,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MER_LIB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(os, "cpu_count", lambda: 1)
+        patch.setenv("LOKY_MAX_CPU_COUNT", "1")
         yield
     torch.set_num_threads(threads)
 

@@ -1,6 +1,6 @@
 """Run every chapter and compile the book: `make book` from a shell.
 
-    python tools/build_book.py [--corpus duet-i] [--root FOLDER] [--profile fast] [--seed 0] [--jobs 2]
+    python tools/build_book.py [--corpus duet-i] [--root FOLDER] [--profile fast] [--seed 0] [--jobs 3]
     python tools/build_book.py 03_measuring        run this chapter only, compile nothing
 
 A chapter runs again only where it, mer_lib, the data, the pinned versions or the parameters have changed; the pages
@@ -202,6 +202,11 @@ def _environment(book: Book) -> dict[str, str]:
     }
 
 
+def _share_cores(jobs: int) -> None:
+    """Let each of several chapters start its share of processes only."""
+    os.environ["LOKY_MAX_CPU_COUNT"] = str(max(1, (os.cpu_count() or 1) // jobs))
+
+
 def warnings(chapter: str, path: Path) -> list[str]:
     """What the cells of an executed chapter wrote on stderr, which its page would show."""
     cells = nbformat.read(path, as_version=4).cells
@@ -236,7 +241,7 @@ def run_all(book: Book, chapters: list[str], jobs: int) -> int:
     now = state(book)
     stale = [chapter for chapter in chapters if not is_current(book, chapter, now)]
     failed = []
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _share_cores, (jobs,)) as pool:
         waiting = {pool.submit(run, book, chapter, now): chapter for chapter in far_apart(stale)}
         for done in as_completed(waiting):
             try:
@@ -364,7 +369,7 @@ def main(arguments: list[str] | None = None, folder: Path = HERE) -> int:
     parser.add_argument("chapters", nargs="*", help="run only these, and compile nothing")
     for name, value in DEFAULTS.items():
         parser.add_argument(f"--{name}", default=value, type=int if isinstance(value, int) else str)
-    parser.add_argument("--jobs", type=int, default=2, help="chapters that run at the same time")
+    parser.add_argument("--jobs", type=int, default=3, help="chapters that run at the same time")
     given = parser.parse_args(arguments)
     book = Book(folder, {name: getattr(given, name) or DEFAULTS[name] for name in DEFAULTS})
     start = time.monotonic()

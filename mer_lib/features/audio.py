@@ -6,7 +6,6 @@ autocorrelation tracker is several semitones off on processed or noisy speech. S
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -147,7 +146,7 @@ def corpus_frames(corpus: Corpus, jobs: int | None = None) -> dict[str, np.ndarr
 
 def _extract(corpus: Corpus, ids: list[str], jobs: int | None) -> dict[str, np.ndarray]:
     blocks = [ids[start : start + 100] for start in range(0, len(ids), 100)]
-    done = Parallel(n_jobs=jobs or os.cpu_count())(delayed(_extract_block)(corpus, block) for block in blocks)
+    done = Parallel(n_jobs=jobs or -1)(delayed(_extract_block)(corpus, block) for block in blocks)
     rows = [table for block in done for table in block]
     return {"frames": np.concatenate(rows), "lengths": np.array([len(table) for table in rows])}
 

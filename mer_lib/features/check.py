@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -47,7 +46,7 @@ def check_audio(corpus: Corpus, jobs: int | None = None) -> Corpus:
 def _unusable(corpus: Corpus, jobs: int | None) -> list[Skip]:
     def read_all() -> dict[str, np.ndarray]:
         # Threads, since reading and resampling leave the interpreter free, and nothing needs to be sent.
-        reasons = Parallel(jobs or os.cpu_count(), prefer="threads")(
+        reasons = Parallel(jobs or -1, prefer="threads")(
             delayed(_why_unusable)(corpus, utterance) for utterance in corpus.table["id"]
         )
         rows = zip(corpus.table["id"], corpus.table["audio"], reasons, strict=True)
