@@ -260,3 +260,11 @@ def test_outputs_go_except_those_stored_for_comparison(tmp_path: Path) -> None:
     assert [cell.execution_count for cell in shaped.cells if cell.cell_type == "code"] == [None, None, None, 1]
     again = notebooks.framed(nbformat.from_dict(shaped), "01_tiny")
     assert notebooks.as_text(again) == notebooks.as_text(shaped), "shaping twice changes nothing"
+
+
+def test_the_page_folds_the_imports_of_a_chapter_and_no_other_code() -> None:
+    sources = ["# A setting\nx = 1", "import os\nimport re", "from os import path"]
+    cells = [nbformat.v4.new_markdown_cell("# Title"), *map(nbformat.v4.new_code_cell, sources)]
+    shaped = notebooks.framed(nbformat.v4.new_notebook(cells=cells), "01_tiny")
+    folded = [cell.source for cell in shaped.cells if notebooks.FOLDED in cell.metadata.get("tags", [])]
+    assert folded == [sources[1]]

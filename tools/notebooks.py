@@ -19,6 +19,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from itertools import islice
 from pathlib import Path
 
 import nbformat
@@ -45,6 +46,9 @@ STORED = "nbval-check-output"
 
 DUET = "duet"
 """Tag of text that holds for Duet only; the book leaves it out where it is built on another corpus."""
+
+FOLDED = "hide-input"
+"""Tag of a chapter's imports, which the page folds: a chapter opens with a sound or a picture, not with a list."""
 
 MOST_LINES = 30
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -97,7 +101,7 @@ def frame() -> list[NotebookNode]:
 
 
 def framed(notebook: NotebookNode, name: str) -> NotebookNode:
-    """Return a chapter with its frame, stable cell ids, and no outputs but the stored ones."""
+    """Return a chapter with its frame, folded imports, stable cell ids, and no outputs but the stored ones."""
     first, *rest = notebook.cells
     if first.cell_type != "markdown" or not first.source.startswith("# "):
         raise ValueError(f"{name} must begin with a Markdown cell whose first line is its title, `# ...`.")
@@ -107,6 +111,9 @@ def framed(notebook: NotebookNode, name: str) -> NotebookNode:
     first.source = "\n\n".join(part for part in (title.strip(), badge, text) if part)
     old = {"setup", "parameters", "injected-parameters"}
     rest = [cell for cell in rest if cell.source.strip() and not old & set(cell.metadata.get("tags", []))]
+    imports = (cell for cell in rest if cell.cell_type == "code" and cell.source.startswith(("import ", "from ")))
+    for cell in islice(imports, 1):
+        cell.metadata["tags"] = sorted({*cell.metadata.get("tags", []), FOLDED})
     cells = [first, *frame(), *rest]
     seen: dict[str, int] = {}
     for cell in cells:
