@@ -499,6 +499,41 @@ def agreement(live: pd.DataFrame, record: pd.DataFrame, score: str = "ua", level
     return pd.DataFrame(rows, columns=columns).set_index("variant")
 
 
+def held(live: pd.DataFrame, record: pd.DataFrame | None = None) -> str:
+    """Hold live runs against the record, see `agreement`; a chapter that does so fails where one is off.
+
+    Args:
+        live: One row per run, as `experiments.execute` returns.
+        record: The recorded runs; by default all that are kept.
+
+    Returns:
+        A Markdown list, one item per run: its UA and where the record has it; or that fewer than three seeds are
+        recorded, too few to compare with.
+
+    Raises:
+        ValueError: If a live UA is not what the record allows, or the record was made with other data or settings.
+
+    Explained in chapter 11.
+    """
+    record, items = recorded() if record is None else record, []
+    for run in live.to_dict("records"):
+        name = f"{run['variant']} on {run['corpus']}, fold {run['fold']}, seed {run['seed']}"
+        seeds = int((record[RUN[:3]] == [run[column] for column in RUN[:3]]).all(axis=1).sum())
+        if seeds < 3:
+            items.append(
+                f"- {name}: UA {run['ua']:.1f}. Nothing to compare with: {seeds} seeds in the record, not three."
+            )
+            continue
+        found = agreement(pd.DataFrame([run]), record).iloc[0]
+        told = f"UA {found['live']:.1f}; {seeds} recorded seeds allow {found['low']:.1f} to {found['high']:.1f}"
+        if not found["inside"]:
+            raise ValueError(
+                f"{name}: {told}. Where the code has changed on purpose, make the record again: `make sweep`."
+            )
+        items.append(f"- {name}: {told}.")
+    return "\n".join(items)
+
+
 # For the page ------------------------------------------------------------------------------------------------
 
 

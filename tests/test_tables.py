@@ -11,7 +11,7 @@ from mer_lib import tables
 from mer_lib.ceilings import ceilings
 from mer_lib.corpora.base import EMOTIONS
 from mer_lib.corpora.duet import process
-from mer_lib.experiments import TABLES, keep_results
+from mer_lib.experiments import RUN, TABLES, keep_results
 from mer_lib.metrics import holm, mean_interval, paired_difference
 
 
@@ -320,6 +320,17 @@ def test_a_record_of_other_settings_or_with_too_few_seeds_is_refused() -> None:
         tables.agreement(record.head(1).assign(key="other"), record)
     with pytest.raises(ValueError, match=r"has 2 seeds of A on duet-i, fold 1; it takes three"):
         tables.agreement(record.head(1), record[record["seed"] < 2])
+
+
+def test_a_live_run_that_the_record_does_not_allow_stops_the_chapter() -> None:
+    record = runs(folds=1, seeds=5)
+    live = record[(record["seed"] == 0) & (record["variant"] == "A")]
+    assert tables.held(live, record) == ("- A on duet-i, fold 1, seed 0: UA 61.0; 5 recorded seeds allow 54.5 to 69.5.")
+    with pytest.raises(ValueError, match=r"A on duet-i, fold 1, seed 0: UA 71.0; .* make the record again"):
+        tables.held(live.assign(ua=live["ua"] + 10), record)
+    few = tables.held(live, record[record["seed"] < 2])
+    assert few == "- A on duet-i, fold 1, seed 0: UA 61.0. Nothing to compare with: 2 seeds in the record, not three."
+    assert "0 seeds" in tables.held(live, pd.DataFrame(columns=RUN))
 
 
 def test_the_files_of_all_corpora_are_read_and_none_is_an_empty_record(
