@@ -521,7 +521,7 @@ def held(live: pd.DataFrame, record: pd.DataFrame | None = None) -> str:
         seeds = int((record[RUN[:3]] == [run[column] for column in RUN[:3]]).all(axis=1).sum())
         if seeds < 3:
             items.append(
-                f"- {name}: UA {run['ua']:.1f}. Nothing to compare with: {seeds} of the three recorded seeds that it takes."
+                f"- {name}: UA {run['ua']:.1f}, not compared: the record has {seeds} of the three seeds it takes."
             )
             continue
         found = agreement(pd.DataFrame([run]), record).iloc[0]

@@ -329,10 +329,7 @@ def test_a_live_run_that_the_record_does_not_allow_stops_the_chapter() -> None:
     with pytest.raises(ValueError, match=r"A on duet-i, fold 1, seed 0: UA 71.0; .* make the record again"):
         tables.held(live.assign(ua=live["ua"] + 10), record)
     few = tables.held(live, record[record["seed"] < 2])
-    assert (
-        few
-        == "- A on duet-i, fold 1, seed 0: UA 61.0. Nothing to compare with: 2 of the three recorded seeds that it takes."
-    )
+    assert few == "- A on duet-i, fold 1, seed 0: UA 61.0, not compared: the record has 2 of the three seeds it takes."
     assert "0 of the three" in tables.held(live, pd.DataFrame(columns=RUN))
 
 
