@@ -110,6 +110,14 @@ def test_neighbours_in_the_book_do_not_run_side_by_side(count: int) -> None:
     assert all(abs(after - before) > 1 for before, after in pairwise(places))
 
 
+@pytest.mark.parametrize(("jobs", "share"), [(1, "8"), (3, "2"), (16, "1")])
+def test_chapters_that_run_side_by_side_share_the_cores(monkeypatch: pytest.MonkeyPatch, jobs: int, share: str) -> None:
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "99")  # what joblib obeys; put back afterwards
+    monkeypatch.setattr(build_book.os, "cpu_count", lambda: 8)
+    build_book._share_cores(jobs)
+    assert build_book.os.environ["LOKY_MAX_CPU_COUNT"] == share
+
+
 def test_parameters_reach_the_chapter(book: Book) -> None:
     other = Book(book.folder, {**book.parameters, "seed": 7, "root": str(book.folder / "data")})
     build_book.run_all(other, ["01_tiny"], 1)
