@@ -42,7 +42,7 @@ def _norm(v: Tensor) -> Tensor:
 
 
 def difference(x: Tensor, y: Tensor) -> Tensor:
-    """Squared Frobenius norm of the cross-correlation of two sets of vectors: 0 when they share nothing.
+    """Squared Frobenius norm of the cross-correlation of two sets of vectors: 0 when no coordinates go together.
 
     Each column is centred over the batch and each row scaled to length 1, so that the value lies
     between 0 and 1. Source: Bousmalis et al. (2016), equation 5, normalised as by MISA.

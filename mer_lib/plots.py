@@ -724,7 +724,8 @@ def clouds(points: dict[str, dict[str, np.ndarray]], labels: np.ndarray, title: 
         for modality, cloud in modalities.items():
             for number, emotion in enumerate(EMOTIONS):
                 if (labels == number).any():
-                    box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": COLOURS[modality]}
+                    shape = {"audio": "circle", "text": "square"}[modality]
+                    box = {"boxstyle": f"{shape},pad=0.15", "facecolor": "white", "edgecolor": COLOURS[modality]}
                     place = cloud[labels == number].mean(0)
                     ax.text(*place, emotion[0].upper(), ha="center", va="center", fontsize=9, bbox=box)
         ax.set(xlabel="first direction", ylabel="second direction", aspect="equal")

@@ -191,8 +191,8 @@ def favoured(table: pd.DataFrame) -> pd.Series:
 def reliance(decisions: pd.DataFrame, favour: pd.Series) -> pd.Series:
     """How much better a label is recognised in scenarios that favour it than in others, in points of recall.
 
-    If words and voice know no scenario once the emotion is given, as on Duet, a system that uses no scenario has
-    0 here, up to luck; one that guesses by the scenario has more.
+    If words and voice know no scenario once the emotion is given, a system that uses no scenario has 0 here, up to
+    luck; one that guesses by the scenario has more. On Duet the voice knows none, nor do improvised words.
 
     Args:
         decisions: As `judged` or `experiments.decisions` returns.
