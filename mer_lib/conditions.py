@@ -300,7 +300,8 @@ _WRITTEN_DOWN = [
     Condition(
         "noisy voice at test",
         "duet-i",
-        "A space that both channels share is robust to what disturbs one of them (Hazarika et al. 2020).",
+        "A shared space holds what the channels have in common (Hazarika et al. 2020); so, we infer, it suffers less"
+        " from what disturbs one of them.",
         "The noise comes as a surprise; nothing in training prepared any variant for it.",
         _parts(l_sp=1),
         (Change("noisy_voice", 1.0, ("test",)),),

@@ -1123,7 +1123,15 @@ def cost(table: pd.DataFrame, title: str, levels: dict[str, float] | None = None
     ax = ax or plt.subplots(figsize=(8.4, 0.22 * len(table) + 2.9))[1]
     cheapest = table.sort_values("seconds")
     ahead = cheapest[cheapest["ua"] > cheapest["ua"].cummax().shift(fill_value=-np.inf)]
-    ax.step(ahead["seconds"], ahead["ua"], color="#666666", where="post", zorder=1, label="nobody cheaper is better")
+    ax.step(
+        ahead["seconds"],
+        ahead["ua"],
+        color="black",
+        where="post",
+        linewidth=2,
+        zorder=2.5,
+        label="nobody cheaper is better",
+    )
     looks = {"reads the utterance": (False, "o", "audio"), "reads the dialogue": (True, "s", "angry")}
     for label, (context, marker, colour) in looks.items():
         some = table[table["context"] == context]
