@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("--store", type=Path, default=Path("_build/tuning"), help="folder that keeps each finished run")
     tune.add_argument("--out", type=Path, required=True, help="CSV file, one row per variant and rate; added to")
     when.add_argument("--condition", action="append", help=f"default all: {'; '.join(conditions.CONDITIONS)}")
-    when.add_argument("--draws", type=int, default=8, help="number of corpora to draw, from 1")
+    when.add_argument("--draws", type=int, default=conditions.PLANNED, help="number of corpora to draw, from 1")
     when.add_argument("--seeds", type=int, default=1, help="number of seeds per draw, from 0")
     when.add_argument("--jobs", type=int, help="processes, default one per core")
     when.add_argument("--home", type=Path, default=Path("_build/draws"), help="folder that keeps the drawn corpora")

@@ -44,7 +44,11 @@ MARGIN = 2.0
 """Points within which we call two systems equally good. Our choice."""
 
 FEWEST = 5
-"""Draws from which on there are verdicts: with fewer, intervals are so wide that all but chance is open. Our choice."""
+"""Draws from which on there are verdicts: with fewer, intervals are so wide that all but chance is open. Our choice,
+made when the first draw had been measured."""
+
+PLANNED = 8
+"""Draws that were planned before the first was measured."""
 
 # What can be changed -----------------------------------------------------------------------------------------
 
@@ -382,7 +386,7 @@ def trials(names: Sequence[str], draws: Sequence[int], seeds: int, home: Path, j
     """All trainings that some conditions need, each once.
 
     Draw d holds out session d (and begins again after the last), so that the draws differ in their test speakers:
-    all draws have the same twelve voices.
+    all draws of a corpus have the same voices.
 
     Raises:
         ValueError: If a condition is unknown, or there is nothing to do.

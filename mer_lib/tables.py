@@ -465,8 +465,10 @@ def agreement(live: pd.DataFrame, record: pd.DataFrame, score: str = "ua", level
     """Ask whether live runs look like further seeds of the recorded ones.
 
     The same run on another machine adds its numbers in another order, and training blows up the difference, so
-    it is like another seed. For n recorded seeds with mean m and deviation s, a further one lies within
-    m ± t s sqrt(1 + 1/n) with probability `level`; t is Student's quantile with n - 1 degrees of freedom.
+    it is like another seed. For n recorded seeds of its fold with mean m, a further one lies within
+    m ± t s sqrt(1 + 1/n) with probability `level`. Few seeds tell little of their spread, so s is the deviation
+    between seeds pooled over all folds of that system; t is Student's quantile with as many degrees of freedom as
+    s has, the runs less the folds.
 
     Args:
         live: One row per run, as `experiments.execute` returns.
@@ -491,8 +493,12 @@ def agreement(live: pd.DataFrame, record: pd.DataFrame, score: str = "ua", level
         twin = same[same["seed"] == run["seed"]]
         if len(twin) and run["key"] not in set(twin["key"]):
             raise ValueError(f"The record of {what} is of other data or settings. Make it again with `make sweep`.")
-        n, mean, deviation = len(same), same[score].mean(), same[score].std()
-        half = stats.t.ppf(0.5 + level / 2, n - 1) * deviation * np.sqrt(1 + 1 / n)
+        n, mean = len(same), same[score].mean()
+        alike = record[(record["corpus"] == run["corpus"]) & (record["variant"] == run["variant"])]
+        apart = alike[score] - alike.groupby("fold")[score].transform("mean")
+        freedom = len(alike) - alike["fold"].nunique()
+        deviation = np.sqrt((apart**2).sum() / freedom)
+        half = stats.t.ppf(0.5 + level / 2, freedom) * deviation * np.sqrt(1 + 1 / n)
         inside = bool(abs(run[score] - mean) <= half)
         rows.append([run["variant"], run["fold"], run[score], n, mean, mean - half, mean + half, inside])
     columns = ["variant", "fold", "live", "seeds", "mean", "low", "high", "inside"]

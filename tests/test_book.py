@@ -242,6 +242,7 @@ def test_the_last_built_book_shows_no_warning() -> None:
         ("# %%\n" + "x = 1\n" * 31, "31 lines of code"),
         ('# %% tags=["duet"]\nx = 1', "code with the tag 'duet'"),
         ("# %% [markdown]\n# ## Exercises", "must have the sections"),
+        ("# %%\nexperiments.trained(run)", "trains systems of the record and compares none"),
     ],
 )
 def test_what_would_look_wrong_somewhere_is_found(tmp_path: Path, cell: str, complaint: str) -> None:

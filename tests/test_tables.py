@@ -314,6 +314,16 @@ def test_a_further_seed_lies_within_the_prediction_interval() -> None:
     assert not tables.agreement(live.assign(ua=live["ua"] + 10), record)["inside"].any()
 
 
+def test_the_spread_of_seeds_is_taken_from_all_folds() -> None:
+    record = runs(folds=2, seeds=5)
+    wide = record["ua"].where(record["fold"] == 1, 3 * record["ua"])  # fold 2: three times as far apart
+    record = record.assign(ua=wide)
+    live = record[(record["seed"] == 0) & (record["fold"] == 1)]
+    low, high = tables.agreement(live, record).loc["A", ["low", "high"]]
+    pooled = np.sqrt((0.625 + 9 * 0.625) / 2)  # of two folds with four degrees of freedom each
+    assert (high - low) / 2 == pytest.approx(5.0413 * pooled * np.sqrt(6 / 5), abs=1e-3)
+
+
 def test_a_record_of_other_settings_or_with_too_few_seeds_is_refused() -> None:
     record = runs(folds=1, seeds=3)
     with pytest.raises(ValueError, match="A on duet-i, fold 1 is of other data or settings"):

@@ -53,6 +53,7 @@ FOLDED = "hide-input"
 MOST_LINES = 30
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+COMPARED = re.compile(r"\b(held|agreement)\(")
 DIRECTIVE = re.compile(r"^\s*(```+\s*\{|:::+)", re.M)
 FENCED = re.compile(r"^```.*?^```", re.M | re.S)
 MYST = {
@@ -142,6 +143,9 @@ def problems(path: Path) -> list[str]:
             found.append(f"{where} is code with the tag {DUET!r}, which is for text. Let the code look at the corpus.")
         if cell.cell_type == "markdown":
             found += [f"{where} uses MyST, {what}, which shows raw elsewhere." for what in _myst(cell.source)]
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    if "experiments.trained(" in code and not COMPARED.search(code):
+        found.append(f"{name} trains systems of the record and compares none. Print `tables.held` of their results.")
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     headings = re.findall(r"^## +(.+?)\s*$", text, re.M)
     if [heading for heading in headings if heading in SECTIONS] != SECTIONS:
