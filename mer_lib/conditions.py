@@ -466,7 +466,7 @@ def quantities(trained: Trained, probes: Probes, test: Utterances, truth: pd.Dat
 
 QUANTITIES = {
     "L_ua": ("probe_audio", "probe_text", "ua_without_text", "ua_without_audio"),
-    "L_sp": ("cmd", "gap", "modality_public", "emotion_public", "emotion_unique"),
+    "L_sp": ("cmd", "gap", "modality_public", "leak", "emotion_public", "emotion_unique"),
     "attention": ("on_stress", "on_stress_prior", "on_stress_even", "points_at_stress"),
 }
 """Columns of the results that say what each part does, beside accuracy."""

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.linear_model import RidgeClassifier
-from sklearn.metrics import recall_score
+from sklearn.linear_model import Ridge, RidgeClassifier
+from sklearn.metrics import r2_score, recall_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
@@ -54,15 +54,31 @@ class Probes:
         vectors = pooled(system, part)
         self.emotion = {name: probe(known, part.labels.numpy()) for name, known in vectors.items()}
         self.modality = probe(*_both(vectors))
+        self.unique = {m: _rule(vectors[f"public {m}"], vectors[f"unique {m}"]) for m in MODALITIES}
 
     def ask(self, vectors: dict[str, np.ndarray], label: np.ndarray) -> dict[str, float]:
-        """What can be read from vectors that `pooled` returns, in percent."""
+        """What can be read from vectors that `pooled` returns, in percent.
+
+        `leak` is which share of the variance of the unique vectors a linear rule tells from the public ones of the
+        same channel (R^2), the mean of both channels: near 100 where the spaces hold the same, 0 where one tells
+        nothing of the other; below 0 where the rule does worse than the mean.
+        """
         found = {name: told(self.emotion[name], vectors[name], label) for name in self.emotion}
         return {
             **{f"probe_{m}": found[f"encoded {m}"] for m in MODALITIES},
             **{f"emotion_{space}": sum(found[f"{space} {m}"] for m in MODALITIES) / 2 for space in SPACES},
             "modality_public": told(self.modality, *_both(vectors)),
+            "leak": 100 * float(np.mean([_explained(self.unique[m], vectors, m) for m in MODALITIES])),
         }
+
+
+def _rule(known: np.ndarray, wanted: np.ndarray) -> Any:
+    return make_pipeline(StandardScaler(), Ridge()).fit(known, wanted)
+
+
+def _explained(rule: Any, vectors: dict[str, np.ndarray], modality: str) -> float:
+    told_of = rule.predict(vectors[f"public {modality}"])
+    return float(r2_score(vectors[f"unique {modality}"], told_of, multioutput="variance_weighted"))
 
 
 def _both(vectors: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

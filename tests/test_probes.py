@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -46,10 +48,25 @@ def test_a_probe_reads_what_is_there_and_nothing_where_nothing_is(
     monkeypatch.setattr(probes, "pooled", lambda *_: vectors(label, rng, apart=3.0))
     fitted = probes.Probes(None, data.train)
     found = fitted.ask(vectors(label, rng, apart=3.0), label)
+    assert found.pop("leak") > 80  # both spaces know the emotion, and each has noise of its own
     assert set(found.values()) == {100}
     blind = fitted.ask({name: np.zeros((len(label), 5)) for name in NAMES}, label)
     assert blind["probe_audio"] == blind["emotion_unique"] == 25
     assert blind["modality_public"] == 50
+
+
+def test_the_leak_is_what_a_linear_rule_tells_of_the_unique_from_the_public(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, label = np.random.default_rng(0), np.arange(400) % 4
+    mix = rng.normal(size=(5, 5))
+
+    def drawn() -> dict[str, np.ndarray]:
+        found = {name: rng.normal(size=(400, 5)) for name in NAMES}
+        return found | {"unique audio": found["public audio"] @ mix}
+
+    monkeypatch.setattr(probes, "pooled", lambda *_: drawn())
+    fitted = probes.Probes(None, SimpleNamespace(labels=torch.as_tensor(label)))
+    found = fitted.ask(drawn(), label)["leak"]
+    assert found == pytest.approx(50, abs=2)  # all of the audio, nothing of the text
 
 
 def test_equal_clouds_are_not_apart_and_the_gap_does_not_shrink_with_them() -> None:
