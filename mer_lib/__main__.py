@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mer_lib import conditions, corpora, experiments, systems
+from mer_lib import conditions, control, corpora, experiments, systems
 from mer_lib.ceilings import ceilings
 from mer_lib.corpora import duet
 from mer_lib.corpora.base import CorpusError
@@ -54,12 +54,14 @@ def _parser() -> argparse.ArgumentParser:
     many = command("sweep", _sweep, "train all variants on many folds and seeds")
     tune = command("tune", _tune, "try every row of a table with the same few learning rates, on dev only")
     when = command("conditions", _conditions, "measure when each part of the method matters, on corpora drawn anew")
+    terms = command("control", _control, "measure the terms of L_sp in every epoch, trained on or not")
     limits = command("ceilings", _ceilings, "the best possible scores on a Duet corpus")
     command("systems", _systems, "list the systems")
     command("corpora", _corpora, "list the corpora")
     tables = command("tables", _tables, "print mean and 95 percent interval of finished runs")
-    for sub in (run, many, tune):
+    for sub in (run, many, tune, terms):
         sub.add_argument("--root", help="folder of a licensed corpus")
+    for sub in (run, many, tune):
         for channel, usual in (("audio", "microsoft/wavlm-base-plus"), ("text", "roberta-base")):
             sub.add_argument(f"--{channel}", help=f"pretrained encoder, on the hub or in a folder, such as {usual}")
             sub.add_argument(f"--{channel}-layer", default="-1", help="its layer, or all for a learned weighted sum")
@@ -67,21 +69,25 @@ def _parser() -> argparse.ArgumentParser:
     for sub in (run, limits):
         sub.add_argument("--corpus", required=True)
     for sub in (many, tune):
-        sub.add_argument("--corpus", action="append", required=True)
         sub.add_argument("--table", choices=experiments.TABLES, default="table3", help="which rows")
+    for sub in (many, tune, terms):
+        sub.add_argument("--corpus", action="append", required=True)
         sub.add_argument("--jobs", type=int, help="processes, default one per core")
+    for sub in (many, terms):
+        sub.add_argument("--fold", type=int, action="append", help="default: all folds")
+        sub.add_argument("--seeds", type=int, default=experiments.SEEDS, help="number of seeds, from 0")
     rows = f"row of a table: {', '.join(experiments.VARIANTS)}"
     run.add_argument("--system", default="method", help="with its usual options and tuned rate; or name a row")
     run.add_argument("--variant", help=f"{rows}; default: A+T")
     run.add_argument("--fold", default="1", help="number or name of the held-out session")
     run.add_argument("--seed", type=int, default=0)
     many.add_argument("--variant", action="append", help=f"{rows}; default: those of the table")
-    many.add_argument("--fold", type=int, action="append", help="default: all folds")
-    many.add_argument("--seeds", type=int, default=experiments.SEEDS, help="number of seeds, from 0")
     many.add_argument("--store", type=Path, default=Path("_build/runs"), help="folder that keeps each finished run")
     many.add_argument("--out", type=Path, required=True, help="CSV file, one row per run; runs it holds are left out")
     tune.add_argument("--store", type=Path, default=Path("_build/tuning"), help="folder that keeps each finished run")
     tune.add_argument("--out", type=Path, required=True, help="CSV file, one row per variant and rate; added to")
+    terms.add_argument("--store", type=Path, default=Path("_build/control"), help="folder that keeps each training")
+    terms.add_argument("--out", type=Path, required=True, help="CSV file, a row per epoch; runs it holds are left out")
     when.add_argument("--condition", action="append", help=f"default all: {'; '.join(conditions.CONDITIONS)}")
     when.add_argument("--draws", type=int, default=conditions.PLANNED, help="number of corpora to draw, from 1")
     when.add_argument("--seeds", type=int, default=1, help="number of seeds per draw, from 0")
@@ -180,6 +186,24 @@ def _conditions(asked: argparse.Namespace) -> pd.DataFrame:
     if asked.draws > 1:
         return conditions.verdicts(results).round(3).reset_index()
     return results.groupby(["condition", "variant"], sort=False)["ua"].mean().round(2).reset_index()
+
+
+def _control(asked: argparse.Namespace) -> pd.DataFrame:
+    _can_write(asked.out)
+    runs = [
+        run
+        for corpus in asked.corpus
+        for run in experiments.grid(corpus, control.VARIANTS, asked.fold, range(asked.seeds), asked.root)
+    ]
+    known = set(experiments.read_results(asked.out, ["key"])["key"]) if asked.out.is_file() else set()
+    new = [run for run in runs if run.key() not in known]
+    if new:
+        rows = [row for rows in experiments.complete(new, control.follow, asked.store, asked.jobs) for row in rows]
+        experiments.keep_results(pd.DataFrame(rows), asked.out, control.ROW)
+    results = experiments.read_results(asked.out, ["key"])
+    results = results[results["key"].isin([run.key() for run in runs])]
+    last = results.groupby(experiments.RUN, sort=False).tail(1)
+    return last.drop(columns="key").round(3)
 
 
 def _ceilings(asked: argparse.Namespace) -> pd.DataFrame:

@@ -203,10 +203,10 @@ def build(run: Run, data: Prepared) -> nn.Module:
     return fronted(system, {m: encoder for m, encoder in data.pretrained.items() if m in heard})
 
 
-def fit_on(run: Run, data: Prepared) -> Trained:
-    """Train the system of a run on data that need not be those of its corpus."""
+def fit_on(run: Run, data: Prepared, watch: Callable[[nn.Module], object] | None = None) -> Trained:
+    """Train the system of a run on data that need not be those of its corpus; `watch` is that of `training.train`."""
     seed_everything(run.seed)
-    return train(build(run, data), data.train, data.dev, run.training, run.seed)
+    return train(build(run, data), data.train, data.dev, run.training, run.seed, watch)
 
 
 def trained(run: Run) -> tuple[Trained, Prepared]:
@@ -333,7 +333,7 @@ def _system(variant: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
 def _usual(variant: str) -> TrainingConfig:
     """How a variant is trained: the method as it always was, another system with its own rate, if it has one."""
     usual = TrainingConfig()
-    return usual if _system(variant)[0] == "method" else replace(usual, rate=rates().get(variant, usual.rate))
+    return replace(usual, rate=rates().get(variant, usual.rate))
 
 
 def tuning(corpus: str, variants: Sequence[str], root: str | None = None) -> list[Run]:
@@ -352,12 +352,16 @@ def tried(run: Run) -> dict[str, Any]:
 
 @lru_cache
 def rates() -> dict[str, float]:
-    """Learning rate of each variant that was tuned: best on dev, on average over the corpora (`tuning.csv`)."""
+    """Learning rate of each tuned system beside the method: best on dev, on average over the corpora (`tuning.csv`).
+
+    The method and its variants keep one rate, whatever the file says of them: it is there to show what they lose.
+    """
     path = folder("results") / "tuning.csv"
     if not path.is_file():
         return {}
     means = pd.read_csv(path).groupby(["variant", "rate"])["dev_ua"].mean()
-    return {variant: float(rate) for variant, rate in means.groupby(level="variant").idxmax()}
+    best = means.groupby(level="variant").idxmax()
+    return {variant: float(rate) for variant, rate in best if "system" in VARIANTS.get(variant, {})}
 
 
 class Task(Protocol):
@@ -416,8 +420,8 @@ def keep_results(results: pd.DataFrame, path: Path, by: Sequence[str] = RUN) -> 
         os.replace(unfinished, path)
 
 
-def read_results(path: Path) -> pd.DataFrame:
-    """Read what `keep_results` wrote.
+def read_results(path: Path, needed: Sequence[str] = ("wa", "ua")) -> pd.DataFrame:
+    """Read what `keep_results` wrote; `needed` are columns that must be there, beside those of `RUN`.
 
     Raises:
         ValueError: If the file is not there or holds no runs.
@@ -425,7 +429,7 @@ def read_results(path: Path) -> pd.DataFrame:
     if not Path(path).is_file():
         raise ValueError(f"There are no results at {path}. Make them with `make sweep`.")
     results = _read(path)
-    missing = {*RUN, "wa", "ua"} - set(results)
+    missing = {*RUN, *needed} - set(results)
     if missing or results.empty:
         raise ValueError(
             f"{path} is not a table of runs: it lacks {sorted(missing) or 'rows'}. Make it again with `make sweep`."

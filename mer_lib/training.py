@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,7 +91,14 @@ def _batches(system: nn.Module, data: Utterances, size: int, order: torch.Genera
     return data.batches(size, order)
 
 
-def train(system: nn.Module, data: Utterances, dev: Utterances, config: TrainingConfig, seed: int = 0) -> Trained:
+def train(
+    system: nn.Module,
+    data: Utterances,
+    dev: Utterances,
+    config: TrainingConfig,
+    seed: int = 0,
+    watch: Callable[[nn.Module], object] | None = None,
+) -> Trained:
     """Train a system and keep the weights of its best epoch on dev.
 
     Args:
@@ -100,6 +107,8 @@ def train(system: nn.Module, data: Utterances, dev: Utterances, config: Training
         dev: The split that picks the epoch; the test split is never seen here.
         config: How to train.
         seed: Draws the order of the batches and the dropout.
+        watch: Called after every epoch with the system as it would be kept. It must leave the system as it is, and
+            PyTorch's random numbers, too; then what is watched is the training that nobody watches.
 
     Raises:
         FloatingPointError: If the loss stops being finite; the message names epoch and loss.
@@ -128,6 +137,8 @@ def train(system: nn.Module, data: Utterances, dev: Utterances, config: Training
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) * len(batch.label) / len(data)
         found = scores(predict(averaged.module, dev), dev.labels.numpy(), prior)
         result.history.append({"epoch": epoch + 1, **sums, **{f"dev_{k}": found[k] for k in ("wa", "ua", "f1")}})
+        if watch:
+            watch(averaged.module)
         waited += 1
         if found[config.choose_by] > best:
             best, waited, result.system = found[config.choose_by], 0, copy.deepcopy(averaged.module)

@@ -450,6 +450,7 @@ def test_the_rate_that_was_best_on_dev_over_all_corpora_is_used_but_the_method_k
     experiments.rates.cache_clear()
     try:
         found = {run.variant: run.training.rate for run in grid("tiny", ["gated fusion", "A+T", "LMF"], [1])}
+        assert experiments.rates() == {"gated fusion": 4e-3}
     finally:
         experiments.rates.cache_clear()
     assert found == {"gated fusion": 4e-3, "A+T": TrainingConfig().rate, "LMF": TrainingConfig().rate}

@@ -131,7 +131,7 @@ def test_the_kept_weights_score_on_dev_what_the_history_says(data: Prepared) -> 
 
 
 def test_training_is_never_given_the_test_split(data: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(inspect.signature(train).parameters) == ["system", "data", "dev", "config", "seed"]
+    assert list(inspect.signature(train).parameters) == ["system", "data", "dev", "config", "seed", "watch"]
     touched, batch = set(), Utterances.batch
 
     def watched(self: Utterances, rows: list[int]) -> Batch:
