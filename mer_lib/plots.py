@@ -852,7 +852,7 @@ def words_in_time(
     return ax
 
 
-def trends(table: pd.DataFrame, title: str, sharey: bool | str = "row") -> Figure:
+def trends(table: pd.DataFrame, title: str, sharey: bool | str = "row", each_run: bool = True) -> Figure:
     """Draw curves over the epochs, thin for each run and thick for the median of each group, all above a line at 0.
 
     Runs end at different epochs. A median is drawn up to the last epoch that every run of its group has reached:
@@ -863,6 +863,7 @@ def trends(table: pd.DataFrame, title: str, sharey: bool | str = "row") -> Figur
             `column`, the names of the panel.
         title: What to see.
         sharey: Which panels share a vertical axis, as in `plt.subplots`.
+        each_run: Whether to draw the thin lines, too; many runs of several groups hide one another.
     """
     rows, columns, groups = (list(dict.fromkeys(table[name])) for name in ("row", "column", "group"))
     size = (max(7.5, 3.3 * len(columns) + 0.6), 2.5 * len(rows) + 1.2)
@@ -873,7 +874,8 @@ def trends(table: pd.DataFrame, title: str, sharey: bool | str = "row") -> Figur
         for group, runs in table[(table["row"] == row) & (table["column"] == column)].groupby("group", sort=False):
             colour, line = looks[group]
             wide = runs.pivot_table(index="epoch", columns="run", values="value")
-            ax.plot(wide.index, wide, "-", color=COLOURS[colour], linewidth=0.7, alpha=0.35)
+            if each_run:
+                ax.plot(wide.index, wide, "-", color=COLOURS[colour], linewidth=0.7, alpha=0.35)
             middle = wide.dropna().median(axis=1)
             ax.plot(middle.index, middle, line, color=COLOURS[colour], linewidth=3, label=group)
         ax.set(xlabel="epoch" if row == rows[-1] else "", ylabel=row if column == columns[0] else "")

@@ -54,14 +54,15 @@ class Probes:
         vectors = pooled(system, part)
         self.emotion = {name: probe(known, part.labels.numpy()) for name, known in vectors.items()}
         self.modality = probe(*_both(vectors))
-        self.unique = {m: _rule(vectors[f"public {m}"], vectors[f"unique {m}"]) for m in MODALITIES}
+        self.unique = {m: _linear_rule(vectors[f"public {m}"], vectors[f"unique {m}"]) for m in MODALITIES}
 
     def ask(self, vectors: dict[str, np.ndarray], label: np.ndarray) -> dict[str, float]:
         """What can be read from vectors that `pooled` returns, in percent.
 
         `leak` is which share of the variance of the unique vectors a linear rule tells from the public ones of the
         same channel (R^2), the mean of both channels: near 100 where the spaces hold the same, 0 where one tells
-        nothing of the other; below 0 where the rule does worse than the mean.
+        nothing of the other; below 0 where the rule does worse than the mean. It is NaN where the unique vectors of a
+        channel are all the same, as when that channel is missing: then there is no variance to tell.
         """
         found = {name: told(self.emotion[name], vectors[name], label) for name in self.emotion}
         return {
@@ -72,13 +73,15 @@ class Probes:
         }
 
 
-def _rule(known: np.ndarray, wanted: np.ndarray) -> Any:
+def _linear_rule(known: np.ndarray, wanted: np.ndarray) -> Any:
     return make_pipeline(StandardScaler(), Ridge()).fit(known, wanted)
 
 
 def _explained(rule: Any, vectors: dict[str, np.ndarray], modality: str) -> float:
-    told_of = rule.predict(vectors[f"public {modality}"])
-    return float(r2_score(vectors[f"unique {modality}"], told_of, multioutput="variance_weighted"))
+    wanted = vectors[f"unique {modality}"]
+    if wanted.std(0).max() < 1e-5:  # what is left is rounding
+        return float("nan")
+    return float(r2_score(wanted, rule.predict(vectors[f"public {modality}"]), multioutput="variance_weighted"))
 
 
 def _both(vectors: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

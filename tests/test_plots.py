@@ -468,6 +468,8 @@ def test_trends_are_thin_for_each_run_and_thick_for_the_median_while_no_run_has_
     assert (top.get_xlabel(), bottom.get_xlabel()) == ("", "epoch")
     assert titles(figure) == ["duet-i"]
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["with", "without"]
+    medians = drawn(plots.trends(found, "They fall", each_run=False)).axes[0]
+    assert [line.get_linewidth() for line in medians.lines] == [1, 3, 3], "the line at 0, and one for each group"
 
 
 def test_a_cube_has_a_score_or_a_question_mark_at_each_corner_and_a_gain_on_each_known_edge() -> None:

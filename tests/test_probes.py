@@ -67,6 +67,8 @@ def test_the_leak_is_what_a_linear_rule_tells_of_the_unique_from_the_public(monk
     fitted = probes.Probes(None, SimpleNamespace(labels=torch.as_tensor(label)))
     found = fitted.ask(drawn(), label)["leak"]
     assert found == pytest.approx(50, abs=2)  # all of the audio, nothing of the text
+    silent = fitted.ask(drawn() | {"unique audio": np.full((400, 5), 0.3)}, label)
+    assert np.isnan(silent["leak"]), "nothing varies in a channel that is missing, so there is nothing to tell"
 
 
 def test_equal_clouds_are_not_apart_and_the_gap_does_not_shrink_with_them() -> None:
