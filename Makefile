@@ -20,7 +20,7 @@ TUNE_fast := --corpus "$(CORPUS)" $(if $(ROOT),--root "$(ROOT)") --out _build/re
 TUNE_full := --corpus duet-i --corpus duet-m --corpus duet-x --out data/results/tuning.csv
 CONDITIONS_fast := --draws 1 --seeds 1 --out _build/results/conditions.csv
 CONTROL_fast := --corpus "$(CORPUS)" $(if $(ROOT),--root "$(ROOT)") --fold 1 --seeds 1 --out _build/results/control.csv
-CONTROL_full := --corpus duet-i --corpus duet-m --corpus duet-x --out data/results/control.csv
+CONTROL_full := --corpus duet-i --corpus duet-m --fold 1 --out data/results/control.csv
 CONDITIONS_full := --draws 8 --seeds 1 --out data/results/conditions.csv
 
 .DEFAULT_GOAL := help
@@ -53,7 +53,7 @@ tune: .venv/book ## Try the systems of a table with the same few learning rates,
 sweep: .venv/book ## Run the experiments whose results the book prints (PROFILE=full takes hours)
 	$(RUN) -m mer_lib sweep --corpus "$(CORPUS)" --table "$(TABLE)" $(if $(ROOT),--root "$(ROOT)") $(SWEEP_$(PROFILE))
 
-control: .venv/book ## Measure the terms of L_sp in every epoch, trained on or not (PROFILE=full takes an hour)
+control: .venv/book ## Measure the terms of L_sp in every epoch, trained on or not
 	$(RUN) -m mer_lib control $(CONTROL_$(PROFILE))
 
 conditions: .venv/test ## Measure when each part of the method matters, on corpora drawn anew (PROFILE=full takes hours)
