@@ -239,7 +239,7 @@ def test_the_last_built_book_shows_no_warning() -> None:
         ("# %% [markdown]\n# $$ x $$ (eq)", "a numbered formula"),
         ("# %% [markdown]\n# {{ name }}", "a substitution"),
         ("# %% [markdown]\n# +++", "a comment"),
-        ("# %%\n" + "x = 1\n" * 31, "31 lines of code"),
+        ("# %%\n" + "x = 1\n" * 26, "26 lines of code"),
         ('# %% tags=["duet"]\nx = 1', "code with the tag 'duet'"),
         ("# %% [markdown]\n# ## Exercises", "must have the sections"),
         ("# %%\nexperiments.trained(run)", "trains systems of the record and compares none"),
