@@ -20,7 +20,7 @@ TUNE_fast := --corpus "$(CORPUS)" $(if $(ROOT),--root "$(ROOT)") --out _build/re
 TUNE_full := --corpus duet-i --corpus duet-m --corpus duet-x --out data/results/tuning.csv
 CONDITIONS_fast := --draws 1 --seeds 1 --out _build/results/conditions.csv
 CONTROL_fast := --corpus "$(CORPUS)" $(if $(ROOT),--root "$(ROOT)") --fold 1 --seeds 1 --out _build/results/control.csv
-CONTROL_full := --corpus duet-i --corpus duet-m --fold 1 --out data/results/control.csv
+CONTROL_full := --corpus duet-i --corpus duet-m --out data/results/control.csv
 CONDITIONS_full := --draws 8 --seeds 1 --out data/results/conditions.csv
 
 .DEFAULT_GOAL := help
