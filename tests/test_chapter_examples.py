@@ -107,5 +107,5 @@ def test_the_check_of_the_chapter_passes_systems_whose_losses_or_context_differ(
     vectors = torch.randn(VOCABULARY, 5, generator=torch.Generator().manual_seed(0))
     space: dict[str, Any] = {"data": SimpleNamespace(train=train), "vectors": vectors, "words": ()}
     monkeypatch.setattr(systems, "build", partial(systems.build, features=FEATURES))
-    exec(compile(functions("pick", "logits_of", "fresh", "healthy"), str(CHAPTER), "exec"), space)
+    exec(compile(functions("pick", "logits_of", "fresh", "padding_is_silent", "healthy"), str(CHAPTER), "exec"), space)
     assert space["healthy"](name) == f"{name}: healthy"
