@@ -67,10 +67,12 @@ duet: .venv/test ## Make the shipped corpora again (needs no network; a few minu
 clean: ## Remove what was made, except .venv
 	rm -rf _build dist .mypy_cache .pytest_cache .ruff_cache notebooks/.ruff_cache
 
-# An environment of its own, made again only when what it must hold changes.
+# An environment of its own, made again only when what it must hold changes. The pip that comes with Python takes much
+# longer to choose versions, so it is renewed first.
 .venv/book: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "The book needs Python 3.11 or newer; say which: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
+	$(PIP) --upgrade pip
 	$(PIP) --editable ".[book]"
 	@touch $@
 

@@ -175,7 +175,7 @@ def _corpus(name: str, root: str | None) -> Corpus:
     return check_audio(corpora.load(name, root=root))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=3)
 def prepared(
     corpus: str, fold: int, root: str | None = None, audio: Pretrained | None = None, text: Pretrained | None = None
 ) -> Prepared:
