@@ -25,12 +25,12 @@ from scipy import stats
 from torch import Tensor
 
 from mer_lib import corpora, tables
+from mer_lib.cache import digest
 from mer_lib.corpora import duet
 from mer_lib.corpora.duet.generate import generate
 from mer_lib.corpora.duet.process import generator
 from mer_lib.experiments import Run, account, complete, fit_on, grid, prepared, read_results
 from mer_lib.features.batches import Prepared, Utterances
-from mer_lib.features.cache import digest
 from mer_lib.metrics import holm, scores
 from mer_lib.probes import Probes, alignment, on_stress, pooled
 from mer_lib.shipped import folder

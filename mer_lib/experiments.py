@@ -20,9 +20,9 @@ from tqdm import tqdm
 
 import mer_lib
 from mer_lib import corpora, systems
+from mer_lib.cache import cached, digest, locked
 from mer_lib.corpora.base import EMOTIONS, Corpus
 from mer_lib.features.batches import Prepared, prepare
-from mer_lib.features.cache import cached, digest, locked
 from mer_lib.features.check import check_audio
 from mer_lib.features.fronts import fronted
 from mer_lib.features.pretrained import Pretrained

@@ -344,7 +344,7 @@ def test_the_unlabelled_pool_knows_the_frames_of_the_given_sessions_only(monkeyp
     monkeypatch.setattr(duet, "POOL", 2000)
     sentences = duet.load("duet-i").unlabelled(["S1", "S2"])
     assert len(sentences) == 2000
-    assert sentences == duet.load("duet-i").unlabelled(["S1", "S2"])
+    assert sentences == duet.load("duet-i").unlabelled(["S1", "S2"]) == words.pool(2000, 0, ["S1", "S2"])
     of = {place: vocabulary(acts) for place, acts in words.LEXICON["frames"].items()}
     emotional = vocabulary({kind: listed for kind, listed in words.LEXICON.items() if kind != "frames"})
     known = set.union(emotional, *(of[place] for place in of if place in ("S1", "S2") or place.startswith("script")))

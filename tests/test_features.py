@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
+from mer_lib.cache import cached
 from mer_lib.corpora.base import EMOTIONS, Corpus, CorpusError
 from mer_lib.features import (
     FEATURES,
@@ -26,7 +27,6 @@ from mer_lib.features import (
 )
 from mer_lib.features.audio import MELODY, corpus_frames, melody
 from mer_lib.features.batches import Prepared, fold_vectors
-from mer_lib.features.cache import cached
 from mer_lib.features.text import WordVectors, ppmi
 
 RATE = 16_000

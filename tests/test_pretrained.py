@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from mer_lib import experiments, systems
 from mer_lib.__main__ import main
+from mer_lib.cache import cache_folder
 from mer_lib.corpora.base import Corpus, CorpusError
 from mer_lib.features import STEP_FEATURES, STEP_SECONDS, EncoderError, Pretrained, prepare, pretrained, stored
-from mer_lib.features.cache import cache_folder
 from mer_lib.features.fronts import Fronted, LayerSum, TopLayers, fronted, pretrained_parameters
 from mer_lib.features.pretrained import SpeechEncoder, TextEncoder, average, groups
 from mer_lib.training import FINE_TUNING, TrainingConfig, _learning, predict, train

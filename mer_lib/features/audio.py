@@ -15,8 +15,8 @@ import torch
 from joblib import Parallel, delayed
 
 from mer_lib._torchaudio import torchaudio
+from mer_lib.cache import cached
 from mer_lib.corpora.base import SAMPLE_RATE, Corpus, CorpusError
-from mer_lib.features.cache import cached
 from mer_lib.features.check import check_audio
 
 HOP_SECONDS = 0.01

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
+from mer_lib.cache import cached
 from mer_lib.corpora.base import Corpus, CorpusError
 from mer_lib.corpora.reading import SHORTEST, SILENCE, Skip, say_left_out
-from mer_lib.features.cache import cached
 
 
 def check_audio(corpus: Corpus, jobs: int | None = None) -> Corpus:

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from mer_lib._torchaudio import torchaudio
+from mer_lib.cache import digest
 from mer_lib.features.audio import STEP_SECONDS
-from mer_lib.features.cache import digest
 
 ALL = "all"
 """The layer that means every layer, for a weighted sum that learns with the system."""

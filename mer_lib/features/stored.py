@@ -20,8 +20,8 @@ from safetensors.numpy import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from mer_lib.cache import cache_folder, digest
 from mer_lib.corpora.base import Corpus, CorpusError
-from mer_lib.features.cache import cache_folder, digest
 from mer_lib.features.pretrained import Encoder, Pretrained, SpeechEncoder, TextEncoder
 
 BLOCK = 64

@@ -15,7 +15,7 @@ from scipy.sparse import coo_matrix, csr_matrix
 from sklearn.decomposition import TruncatedSVD
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from mer_lib.features.cache import cached, digest
+from mer_lib.cache import cached, digest
 
 UNKNOWN = "[UNK]"
 _WORD = Regex(r"[\w']+")  # "couldn't" is one word, so that a negation stays visible

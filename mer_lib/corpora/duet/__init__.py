@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from mer_lib import shipped
+from mer_lib.cache import cached, digest
 from mer_lib.corpora.base import COLUMNS, Corpus, CorpusError
 from mer_lib.corpora.duet import archive, words
 from mer_lib.corpora.duet.process import PROCESSES, Process
@@ -25,6 +26,8 @@ PLANTED = ["kind", "voice", "stressed", "says", "clauses"]
 
 POOL = 30_000
 """Sentences of the unlabelled pool."""
+
+_WRITERS = ("words.py", "process.py", "lexicon.toml")  # what the pool is made of and by
 
 _SLACK = 0.05  # seconds by which a sound may be shorter than the table says
 
@@ -115,4 +118,11 @@ def _read(folder: Path, row: pd.Series) -> np.ndarray:
 
 
 def _unlabelled(seed: int, sessions: list[str]) -> list[str]:
-    return words.pool(POOL, seed, sessions)
+    """The pool, kept until what writes it changes: every chapter with word vectors asks for it."""
+    writers = [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in _WRITERS]
+    stored = cached(
+        "sentences-duet",
+        digest(str(POOL), str(seed), *sessions, *writers),
+        lambda: {"text": np.frombuffer("\n".join(words.pool(POOL, seed, sessions)).encode(), dtype=np.uint8)},
+    )
+    return stored["text"].tobytes().decode().split("\n")
