@@ -1148,9 +1148,11 @@ def cost(table: pd.DataFrame, title: str, levels: dict[str, float] | None = None
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_ylim(low - 0.05 * (high - low) - 0.5, high + 0.08 * (high - low) + 0.5)
+    near = 0.04 * np.ptp(ax.get_ylim())
     for name, value in (levels or {}).items():
+        beside = "top" if any(0 < other - value < near for other in (levels or {}).values()) else "bottom"
         ax.axhline(value, color="black", linestyle="--", linewidth=1)
-        ax.text(0.01, value, name, transform=ax.get_yaxis_transform(), va="bottom", fontsize=9)
+        ax.text(0.01, value, name, transform=ax.get_yaxis_transform(), va=beside, fontsize=9)
     _names_beside(ax, table)
     ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=3, fontsize=9)
     return ax

@@ -609,5 +609,9 @@ def test_accuracy_against_cost_shows_who_is_beaten_by_nobody_cheaper_and_names_d
     assert all(below.y1 <= above.y0 + 1 for below, above in pairwise(boxes))
     labels = [t.get_text() for t in ax.figure.legends[0].get_texts()]
     assert labels == ["nobody cheaper is better", "reads the utterance", "reads the dialogue"]
+    close = plots.cost(table, "Two ceilings", {"dialogue": 80.3, "utterance": 80.0})
+    drawn(close.figure)
+    upper, lower = (t.get_window_extent() for t in close.texts[:2])
+    assert lower.y1 <= upper.y0
     alone = plots.cost(table.iloc[:1], "One system")
     assert len(drawn(alone.figure).axes) == 1
