@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import tracemalloc
@@ -597,7 +598,16 @@ def test_a_run_with_encoders_has_a_key_and_a_row_of_its_own(saved: Make, monkeyp
     others = [replace(asked, text=None), replace(asked, audio=replace(heard, layer=1))]
     assert len({run.key() for run in (plain, asked, *others)}) == 4
     assert plain.variant == "A+T"
-    assert asked.variant == "A+T [wavlm-group layer all, bert-group layer -1]"
+    assert re.fullmatch(r"A\+T \[wavlm-group#\w{6} layer all, bert-group#\w{6} layer -1\]", asked.variant)
+
+
+def test_two_encoders_in_folders_of_one_name_have_a_row_each(saved: Make, tmp_path: Path) -> None:
+    first, second = Pretrained(saved("bert")), Pretrained(str(shutil.copytree(saved("bert"), tmp_path / "bert-group")))
+    assert first.label == second.label, "the same encoder, wherever it lies"
+    with (Path(second.name) / "config.json").open("a") as file:
+        file.write("\n")
+    assert first.label != second.label
+    assert Pretrained("roberta-base", revision="v2").label == "roberta-base at v2 layer -1"
 
 
 def test_a_run_with_encoders_trains_and_is_read_back_the_same(
@@ -611,7 +621,8 @@ def test_a_run_with_encoders_trains_and_is_read_back_the_same(
     for run in runs:
         row = experiments.execute(run)
         assert len(row["plain"]) == 16
-        assert row["variant"].endswith("[wavlm-group layer all, bert-group layer -1, top 1 tuned]")
+        assert row["variant"].endswith(f"[{encoders['audio'].label}, {encoders['text'].label}]")
+        assert row["variant"].endswith("layer -1, top 1 tuned]")
     first, data = experiments.trained(runs[0])
     again, _ = experiments.trained(runs[0])
     np.testing.assert_array_equal(predict(first.system, data.test), predict(again.system, data.test))

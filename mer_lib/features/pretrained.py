@@ -94,10 +94,11 @@ class Pretrained:
 
     @property
     def label(self) -> str:
-        """A short name for tables."""
+        """A short name for tables; for a folder it tells the contents, since two may be called alike."""
+        folder = Path(self.name)
         tuned = f", top {self.top} tuned" if self.top else ""
-        at = f" at {self.revision}" if self.revision else ""
-        return f"{Path(self.name).name}{at} layer {self.layer}{tuned}"
+        at = f"#{_contents(folder)[:6]}" if folder.is_dir() else f" at {self.revision}" if self.revision else ""
+        return f"{folder.name}{at} layer {self.layer}{tuned}"
 
     def home(self) -> Home:
         """Find it, on this machine or on the hub, and read its configuration.
