@@ -925,7 +925,7 @@ def differences(
 
     Args:
         table: One row per difference: columns `difference`, `low`, `high`, and perhaps `predicted`: +1 (grey from
-            0 on) or 0 (grey within the margin).
+            0 on) or 0 (grey within the margin), and `p_holm`: marks are filled where it is below 0.05.
         title: What to see.
         xlabel: What the differences are.
         margin: Points within which a difference counts as none.
@@ -941,7 +941,13 @@ def differences(
         xlabel += "; grey: predicted"
     ax.axvline(0, color="black", linewidth=1, zorder=2)
     ax.hlines(rows, table["low"], table["high"], color=COLOURS["audio"], linewidth=3, zorder=3)
-    ax.plot(table["difference"], rows, "D", color=COLOURS["audio"], markersize=6, zorder=4)
+    sure = np.full(len(table), True)
+    if "p_holm" in table:
+        sure = (table["p_holm"] < 0.05).to_numpy()
+        xlabel += "\nfilled: told from 0, corrected for many tests"
+    filling = np.where(sure, COLOURS["audio"], "white")
+    edge = {"edgecolors": COLOURS["audio"], "linewidths": 1.5}
+    ax.scatter(table["difference"], rows, 36, filling, marker="D", zorder=4, **edge)
     ax.set(yticks=rows, yticklabels=table.index, ylim=(len(table) - 0.5, -0.5), xlim=(-reach, reach))
     ax.set(xlabel=xlabel, title=title)
     ax.grid(axis="y", visible=False)

@@ -499,6 +499,17 @@ def test_differences_stand_around_zero_in_front_of_what_was_predicted() -> None:
     assert not plots.differences(table, "Nothing was predicted").patches
 
 
+def test_a_difference_that_does_not_survive_the_correction_has_an_open_mark() -> None:
+    rows = {"difference": [3.0, 0.5], "low": [1.0, 0.1], "high": [5.0, 0.9], "p_holm": [0.01, 0.2]}
+    table = pd.DataFrame(rows, index=["focus", "irony"])
+    ax = plots.differences(table, "One holds")
+    assert ax.get_xlabel() == "points\nfilled: told from 0, corrected for many tests"
+    closed, opened = ax.collections[1].get_facecolors()
+    assert opened.tolist() == [1, 1, 1, 1]
+    assert closed.tolist() != opened.tolist()
+    assert len(plots.differences(table.drop(columns="p_holm"), "No tests").collections[1].get_facecolors()) == 2
+
+
 def test_hidden_states_are_drawn_around_their_means_over_the_seconds_of_the_sound() -> None:
     ax = plots.states(np.array([[1.0, 5.0], [3.0, 5.0]]), 0.5, "What it says")
     drawn(ax.figure)
