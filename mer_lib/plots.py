@@ -52,7 +52,7 @@ def sound(wave: np.ndarray, sample_rate: int, title: str, clauses: list[str] | N
         clauses: Texts to write under the time axis, in order, spread in proportion to their letters.
     """
     table = frames(wave, sample_rate)
-    seconds = np.arange(len(table)) * FRAME_SECONDS
+    seconds = (np.arange(len(table)) + 0.5) * FRAME_SECONDS  # the middle of each frame
     figure, (top, middle, bottom) = plt.subplots(3, 1, sharex=True, figsize=(7.5, 5.2), height_ratios=(1, 1.6, 1.2))
     top.plot(np.arange(len(wave)) / sample_rate, wave, color=COLOURS["audio"], linewidth=0.4)
     top.set(ylabel="sound", title=title, yticks=[])
@@ -63,7 +63,7 @@ def sound(wave: np.ndarray, sample_rate: int, title: str, clauses: list[str] | N
     bottom.plot(seconds, table[:, FEATURES.index("pitch")], ".-", color=COLOURS["text"])
     bottom.set(ylabel="pitch\n(semitones\nover 100 Hz)", xlabel="seconds")
     if clauses:
-        ends = np.cumsum([len(c) for c in clauses]) / sum(len(c) for c in clauses) * seconds[-1]
+        ends = np.cumsum([len(c) for c in clauses]) / sum(len(c) for c in clauses) * len(wave) / sample_rate
         for start, end, clause in zip([0, *ends[:-1]], ends, clauses, strict=True):
             top.text(
                 (start + end) / 2,
@@ -156,7 +156,9 @@ def intervals(
             ax.plot([ceilings[variant]] * 2, [row - 0.35, row + 0.35], color="black", linewidth=2)
         ax.plot([low, high], [row, row], color=COLOURS["audio"], linewidth=3)
         ax.plot(mean, row, MARKERS.get(variant, "o"), color=COLOURS["audio"], markersize=8)
-        ax.annotate(f"{mean:.1f}", (mean, row), xytext=(0, 8), textcoords="offset points", ha="center", fontsize=9)
+        behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # a bar may stand there
+        place = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center", "zorder": 5}
+        ax.annotate(f"{mean:.1f}", (mean, row), fontsize=9, bbox=behind, **place)
     ax.set(
         yticks=range(len(table)),
         yticklabels=table.index,
