@@ -117,10 +117,10 @@ def on_stress(system: nn.Module, part: Utterances, truth: pd.DataFrame) -> dict[
         truth: What was planted, indexed by id.
 
     Returns:
-        In percent, means over utterances: `on_stress`, the share of these words' attention that falls on frames of
-        their own clause; `on_stress_prior`, the same if only the alignment prior spoke; `on_stress_even`, if all
-        frames got the same; `points_at_stress`, how often the clause whose frames get most attention from all
-        words is the stressed one.
+        In percent, means over heads and over utterances: `on_stress`, the share of these words' attention that falls
+        on frames of their own clause; `on_stress_prior`, the same if only the alignment prior spoke;
+        `on_stress_even`, if all frames got the same; `points_at_stress`, how often the clause whose frames get most
+        attention from all words is the stressed one.
     """
     found = []
     for rows in torch.tensor([truth.at[name, "stressed"] >= 0 for name in part.ids]).nonzero()[:, 0].split(128):
