@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from test_model import utterances
 from test_systems import FEATURES, PLACES, VOCABULARY, build, everything, talk
+from torch import nn
 from torch.nn import functional as F
 
 from mer_lib import experiments, systems
@@ -164,6 +166,21 @@ def test_lian_2019_takes_dialogues_of_more_people_than_it_has_embeddings() -> No
     assert system(one_dialogue(who=(9, 8, 7, 6, 5))).logits.isfinite().all()
 
 
+def test_who_speaks_does_not_drown_what_is_said_in_lian_2019() -> None:
+    by_speaker = by_words = 0.0
+    for seed in range(5):
+        torch.manual_seed(seed)
+        system = systems.build("lian-2019", 0.1 * torch.randn(VOCABULARY, 5), FEATURES).eval()
+        batch = one_dialogue()
+        place = batch.place.clone()
+        place[:, 2] = torch.tensor([4, 4, 7, 7, 4, 4])
+        with torch.no_grad():
+            plain = system(batch).logits
+            by_speaker += float((system(replace(batch, place=place)).logits - plain).norm())
+            by_words += float((system(replace(batch, text=(batch.text + 5) % VOCABULARY)).logits - plain).norm())
+    assert by_speaker < 2 * by_words
+
+
 # DANN
 
 
@@ -194,6 +211,13 @@ def test_dann_trains_on_hundreds_of_speakers_and_answers_the_same_to_strangers()
     first, second = (system(one_dialogue(who=who)) for who in [(4, 7), (260, 1000)])
     assert second.losses["speaker"].isfinite()
     torch.testing.assert_close(first.logits, second.logits, atol=0, rtol=0)
+
+
+def test_the_speaker_head_of_dann_is_asked_who_speaks() -> None:
+    system, batch, answers = build("dann"), everything(talk()), []
+    system.speaker.register_forward_hook(lambda _module, _inputs, output: answers.append(output))
+    loss = system(batch).losses["speaker"]
+    torch.testing.assert_close(loss, F.cross_entropy(answers[0], batch.place[:, 2]))
 
 
 # CONSK-GCN
@@ -264,6 +288,15 @@ def test_without_words_knowledge_ties_all_turns_alike() -> None:
     torch.testing.assert_close(system.weights(torch.randn(1, 6, 16), batch), torch.full((1, 6, 6), 1 / 6))
 
 
+def test_turns_that_mean_alike_are_tied_more_closely() -> None:
+    system, nodes = build("consk-gcn", knowledge=0.0), torch.zeros(1, 3, 16)
+    nn.init.eye_(system.similar.weight)
+    nodes[0, :2, 0], nodes[0, 2, 1] = 1.0, 1.0
+    weights = system.weights(nodes, one_dialogue(3))[0]
+    assert weights[0, 1] > weights[0, 2]
+    assert weights.max() / weights.min() < np.e, "a softmax of numbers from 0 to 1"
+
+
 # Wu 2021
 
 
@@ -299,6 +332,21 @@ def test_each_head_of_the_pool_is_a_weighted_mean_of_its_own() -> None:
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 3))
     assert (weights[1, :, 2:] == 0).all()
     assert not torch.allclose(weights[0, 0], weights[0, 1])
+
+
+def test_wu_2021_puts_beside_each_step_of_sound_the_word_of_that_moment() -> None:
+    system, batch, seen = build("wu-2021"), everything(talk()), []
+    system.join.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    system(batch)
+    words = system.embed["text"](batch.text)
+    torch.testing.assert_close(seen[0][..., 16:], words[torch.arange(len(words))[:, None], word_of_step(batch)])
+
+
+def test_wu_2021_knows_which_sentences_are_near_and_not_in_which_order() -> None:
+    system, batch = build("wu-2021", neighbours=2), one_dialogue(5)
+    before, text = system(batch).logits[2], batch.text.clone()
+    batch.text[[0, 1, 3, 4]] = text[[4, 3, 1, 0]]
+    torch.testing.assert_close(system(batch).logits[2], before, atol=1e-5, rtol=1e-5)
 
 
 # Dutta & Ganapathy 2022

@@ -47,7 +47,9 @@ LEXICON = {
 KINDS = 4
 
 SHARPNESS = 10.0
-"""Of the knowledge affinity, before the softmax: without it, all edges would weigh nearly the same."""
+"""Of the knowledge affinity, before the softmax: without it, all edges would weigh nearly the same.
+
+The semantic affinity has no such factor, as in the authors' code: its weights differ by a factor e at most."""
 
 
 @dataclass(frozen=True)

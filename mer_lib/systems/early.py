@@ -1,4 +1,4 @@
-"""Early fusion: frames and words are put together before anything is learned from either.
+"""Early fusion: frames and words are put together before either is read in its context ("pooled": after).
 
 Frames and words are not equally many. `join` says how they are put together all the same:
 
@@ -7,9 +7,10 @@ Frames and words are not equally many. `join` says how they are put together all
   in the batch, in proportion to letters; nobody aligned them by ear.
 - "pooled": each modality has an encoder of its own; the mean encodings are put side by side (concatenation).
 
-A linear layer on a concatenation is the sum of two linear layers, so "words" adds the two embeddings, both normalised
-(see `parts.level`). The encoder is the method's own, so little but the fusion differs from it. With one modality
-alone, its encoder and the head are left. Not from the deck: our choice of a baseline. Sees one utterance: no context.
+A linear layer on a concatenation is the sum of two linear layers, so "words" adds two embeddings; each is normalised
+first (see `parts.level`), which a plain concatenation would not do. The encoder is the method's own, so little but the
+fusion differs from it. With one modality alone, its encoder and the head are left. Not from the deck: our choice of a
+baseline. Sees one utterance: no context.
 """
 
 from __future__ import annotations

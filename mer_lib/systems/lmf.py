@@ -35,7 +35,7 @@ class LMFConfig(SystemConfig):
 
 
 class LowRankFusion(nn.Module):
-    """h = sum over r of (W_a^r [x_a; 1]) * (W_t^r [x_t; 1]) + b. Source: Liu et al. (2018), section 3.3.
+    """h = sum over r of (W_a^r [x_a; 1]) * (W_t^r [x_t; 1]) + b. Source: Liu et al. (2018), equation 8.
 
     Args:
         modalities: Any number.

@@ -8,7 +8,9 @@ whatever is missing at test.
 Kept: both imaginations, the cascade, classification from its codes. Simplified: the paper first trains encoders on full
 data and takes their vectors as what should be imagined; here the encoders' own vectors of the same step are it, without
 gradient, so that one training suffices. A missing modality is a vector of zeros, in the paper a sequence of zeros. The
-paper trains on every way of missing something; here a third each: audio missing, text missing, nothing missing.
+paper's encoders (LSTM, TextCNN, maximum over time) are GRUs with means over time, and the two layers behind each of its
+cascades are left out. The paper trains on every way of missing something, and on nothing complete; here a third each:
+audio missing, text missing, nothing missing.
 
 `modalities` is what is there at test, and only that: training always has both, so A, T and A+T of the deck's Table 5
 are the same network under three conditions (trained anew for each, since dev picks the epoch under its condition).

@@ -9,9 +9,10 @@ its neighbours in the dialogue. A layer on both vectors decides.
 
 Kept: both branches, pooling with several heads, the second branch reads text alone. Simplified: two convolutions
 instead of the deeper time delay network; where a word is spoken is guessed from its place in the text, since there is
-no forced alignment; means of word vectors instead of BERT's sentence vectors; how many neighbours is our choice. One
-modality: audio alone has the first branch on frames of sound and no context; text alone has both branches, the first
-on words. Context: the words, never the sound, of `neighbours` turns before and after.
+no forced alignment; means of word vectors instead of BERT's sentence vectors; how many neighbours is our choice, and
+the second branch is not told which sentence is the utterance's own, nor how far off another one is. One modality:
+audio alone has the first branch on frames of sound and no context; text alone has both branches, the first on words.
+Context: the words, never the sound, of `neighbours` turns before and after.
 """
 
 from __future__ import annotations
