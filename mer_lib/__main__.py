@@ -81,7 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--variant", help=f"{rows}; default: A+T")
     run.add_argument("--fold", default="1", help="number or name of the held-out session")
     run.add_argument("--seed", type=int, default=0)
-    many.add_argument("--variant", action="append", help=f"{rows}; default: those of the table")
+    for sub in (many, tune):
+        sub.add_argument("--variant", action="append", help=f"{rows}; default: those of the table")
     many.add_argument("--store", type=Path, default=Path("_build/runs"), help="folder that keeps each finished run")
     many.add_argument("--out", type=Path, required=True, help="CSV file, one row per run; runs it holds are left out")
     tune.add_argument("--store", type=Path, default=Path("_build/tuning"), help="folder that keeps each finished run")
@@ -166,7 +167,7 @@ def _tune(asked: argparse.Namespace) -> pd.DataFrame:
     runs = [
         run
         for corpus in asked.corpus
-        for run in experiments.tuning(corpus, experiments.TABLES[asked.table], root=asked.root)
+        for run in experiments.tuning(corpus, asked.variant or experiments.TABLES[asked.table], root=asked.root)
     ]
     found = pd.DataFrame(experiments.complete(runs, experiments.tried, asked.store, asked.jobs))
     experiments.keep_results(found, asked.out, ["corpus", "variant", "rate"])

@@ -150,10 +150,14 @@ def test_a_system_or_a_row_is_run_but_not_both(capsys: pytest.CaptureFixture[str
 
 def test_tuning_writes_a_row_per_rate(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     asked = ["tune", "--corpus", "tiny", "--table", "alignment", "--jobs", "1", "--json"]
-    assert main([*asked, "--store", str(tmp_path / "runs"), "--out", str(tmp_path / "tuning.csv")]) == 0
+    asked += ["--store", str(tmp_path / "runs"), "--out", str(tmp_path / "tuning.csv")]
+    assert main(asked) == 0
     rows = strict(capsys.readouterr().out)
     assert len(rows) == len(experiments.RATES) * len(experiments.TABLES["alignment"])
     assert pd.read_csv(tmp_path / "tuning.csv")["dev_ua"].round(2).tolist() == [round(r["dev_ua"], 2) for r in rows]
+    assert main([*asked, "--variant", "logistic regression"]) == 0
+    assert {row["variant"] for row in strict(capsys.readouterr().out)} == {"logistic regression"}
+    assert len(pd.read_csv(tmp_path / "tuning.csv")) == len(rows) + len(experiments.RATES), "the others are kept"
 
 
 def test_what_the_record_holds_is_not_trained_again(
