@@ -104,7 +104,7 @@ TABLES = {
     "alignment": ("A+T", "A+T (w/o alignment)", "A+T (w/o attention)"),
     "table4": (
         "bc-LSTM", "CATF-LSTM", "Lian 2019", "DANN", "CONSK-GCN", "Wu 2021", "Dutta 2022", "MER-HAN", "Maji 2023",
-        "A+T",
+        "A", "T", "A+T",
     ),
     "table5": (
         *(name for name in VARIANTS if name.startswith(("MCTN", "MMIN", "plain"))),

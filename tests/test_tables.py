@@ -139,7 +139,7 @@ def test_a_system_that_reads_the_dialogue_is_held_against_the_ceiling_with_conte
     assert made.loc["MER-HAN", "ceiling"].equals(made.loc["A+T", "ceiling"])
     assert (made["ceiling"].loc["DANN"] > made["ceiling"].loc["A+T"]).all()
     seen = made["sees", "context"]
-    assert set(seen.index[seen == "utterance"]) == {"MER-HAN", "Maji 2023", "A+T"}
+    assert set(seen.index[seen == "utterance"]) == {"MER-HAN", "Maji 2023", "A", "T", "A+T"}
 
 
 def test_a_page_shows_what_a_training_costs_where_it_asks_for_that() -> None:
