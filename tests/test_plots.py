@@ -56,6 +56,7 @@ def test_a_sound_is_drawn_three_times_on_one_axis_of_seconds() -> None:
     np.testing.assert_array_equal(y, wave)
     assert middle.collections[0].get_array().size == 32 * len(bottom.lines[0].get_xdata())
     assert np.nanmedian(bottom.lines[0].get_ydata()) == pytest.approx(12, abs=0.5)
+    assert bottom.lines[0].get_xdata()[:2] == pytest.approx([0.05, 0.15]), "a frame stands at its middle"
 
 
 def test_clauses_are_written_in_order_along_the_time_axis() -> None:
