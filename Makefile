@@ -63,6 +63,7 @@ duet: .venv/test ## Make the shipped corpora again (needs no network; a few minu
 	for name in duet-i:1800 duet-m:1800 duet-x:3600; do \
 	  $(RUN) -m mer_lib.corpora.duet.generate --corpus $${name%:*} --size $${name#*:} --seed 0 --out data/duet || exit 1; \
 	done
+	$(RUN) tools/ship_pitch.py duet-i duet-m duet-x
 
 clean: ## Remove what was made, except .venv
 	rm -rf _build dist .mypy_cache .pytest_cache .ruff_cache notebooks/.ruff_cache

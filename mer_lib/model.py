@@ -13,10 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from mer_lib.corpora.base import EMOTIONS
-from mer_lib.features.batches import Batch
+from mer_lib.features.batches import MODALITIES, Batch
 from mer_lib.losses import subspace_mapping_loss, unimodal_auxiliary_loss
-
-MODALITIES = ("audio", "text")
 
 
 def check_modalities(given: tuple[str, ...]) -> None:
@@ -351,7 +349,7 @@ class Method(nn.Module):
 
     def __init__(self, config: MethodConfig, features: int, vectors: Tensor) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.reads = config, config.modalities
         dim, drop = config.dim, config.dropout
         self.embed = embeddings(config.modalities, features, vectors, dim, drop)
         self.encoders = nn.ModuleDict({m: Encoder(config) for m in config.modalities})

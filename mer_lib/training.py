@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mer_lib.corpora.base import EMOTIONS
-from mer_lib.features.batches import Batch, Utterances
+from mer_lib.features.batches import MODALITIES, Batch, Utterances
 from mer_lib.features.fronts import pretrained_parameters
 from mer_lib.metrics import scores
 
@@ -85,10 +85,15 @@ def needs_context(system: nn.Module) -> bool:
     return getattr(system, "context", False)
 
 
+def reads(system: nn.Module) -> tuple[str, ...]:
+    """Modalities that a system needs in its batches: both, unless it says by an attribute `reads` that one will do."""
+    return getattr(system, "reads", MODALITIES)
+
+
 def _batches(system: nn.Module, data: Utterances, size: int, order: torch.Generator) -> Iterator[Batch]:
     if needs_context(system):
-        return (data.batch(rows) for rows in data.dialogues(size, order))
-    return data.batches(size, order)
+        return (data.batch(rows, reads(system)) for rows in data.dialogues(size, order))
+    return data.batches(size, order, reads(system))
 
 
 def train(
@@ -113,6 +118,8 @@ def train(
     Raises:
         FloatingPointError: If the loss stops being finite; the message names epoch and loss.
     """
+    if "audio" in reads(system):
+        _ = data.audio, dev.audio  # made now, where they are not yet, so that the clock measures the training alone
     order, started = seed_everything(seed), time.perf_counter()
     prior, weight = class_shares(data), None
     if config.balanced:
@@ -175,7 +182,7 @@ def predict(system: nn.Module, data: Utterances, batch: int = 128) -> np.ndarray
     if needs_context(system):
         parts = list(data.dialogues(batch))
     else:  # alike in length: little padding
-        lengths = torch.tensor([len(audio) for audio in data.audio])
+        lengths = torch.tensor(data.steps)
         parts = [rows.tolist() for rows in lengths.argsort(stable=True).split(batch)]
-    logits = torch.cat([system(data.batch(rows)).logits for rows in parts])
+    logits = torch.cat([system(data.batch(rows, reads(system))).logits for rows in parts])
     return logits[torch.tensor([row for rows in parts for row in rows]).argsort()].numpy()

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
+from mer_lib import corpora, systems, training
 from mer_lib.cache import cached
 from mer_lib.corpora.base import EMOTIONS, Corpus, CorpusError
 from mer_lib.features import (
@@ -25,8 +26,10 @@ from mer_lib.features import (
     prepare,
     word_vectors,
 )
-from mer_lib.features.audio import MELODY, corpus_frames, melody
-from mer_lib.features.batches import Prepared, fold_vectors
+from mer_lib.features import pitch as features_pitch
+from mer_lib.features.audio import corpus_frames
+from mer_lib.features.batches import Prepared, fold_vectors, shipped_steps
+from mer_lib.features.pitch import MELODY, melody, pitch, shipped_pitch, steps_of
 from mer_lib.features.text import WordVectors, ppmi
 
 RATE = 16_000
@@ -39,6 +42,83 @@ def column(table: np.ndarray, name: str) -> np.ndarray:
 def middle(table: np.ndarray, name: str) -> float:
     """Median of a feature away from the edges of the sound."""
     return float(np.nanmedian(column(table, name)[1:-1]))
+
+
+# ---- pitch that ships
+
+
+@pytest.mark.parametrize("name", ["duet-i", "duet-m", "duet-x"])
+def test_the_pitch_that_ships_is_what_praat_hears_now(name: str) -> None:
+    corpus = corpora.load(name)
+    held = shipped_pitch(corpus)
+    assert held is not None
+    assert list(held) == corpus.table["id"].tolist()
+    for utterance in corpus.table["id"].iloc[:: len(corpus) // 6]:
+        wave = corpus.waveform(utterance)
+        now = pitch(wave, RATE, steps_of(wave, RATE))
+        np.testing.assert_allclose(held[utterance].track, now.track, atol=1e-4)
+        np.testing.assert_allclose(held[utterance].melody, now.melody, atol=1e-4)
+        np.testing.assert_allclose(frames(wave, RATE, held[utterance]), frames(wave), atol=1e-4)
+
+
+def test_pitch_of_other_sound_is_not_taken_from_what_ships() -> None:
+    corpus = corpora.load("duet-i")
+    some = replace(corpus, table=corpus.table.iloc[:7])
+    assert shipped_pitch(some) is not None
+    for other in (replace(corpus, version="drawn anew"), replace(corpus, name="duet-m"), make_corpus()):
+        assert shipped_pitch(other) is None
+
+
+def test_a_damaged_file_of_pitch_costs_time_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = corpora.load("duet-i")
+    (tmp_path / "duet-i").mkdir()
+    (tmp_path / "duet-i" / "pitch.safetensors").write_bytes(b"half a fi")
+    monkeypatch.setattr(features_pitch.shipped, "folder", lambda name: tmp_path)
+    assert shipped_pitch(corpus) is None
+
+
+def test_steps_are_known_without_the_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = corpora.load("duet-i")
+    few = replace(corpus, table=corpus.table.iloc[::100])
+    tables = corpus_frames(few)
+    monkeypatch.setattr(Corpus, "waveform", lambda *_: pytest.fail("sound was read"))
+    steps = shipped_steps(corpus)
+    assert steps is not None
+    assert {name: steps[name] for name in tables} == {name: -(-len(table) // 2) for name, table in tables.items()}
+
+
+def test_sound_that_nobody_reads_is_never_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = corpora.load("duet-i")
+    monkeypatch.setattr(Corpus, "waveform", lambda *_: pytest.fail("sound was read"))
+    data = prepare(corpus, corpus.fold(1))
+    system = systems.build("method", torch.as_tensor(data.vectors.vectors), data.features, modalities=("text",))
+    logits = training.predict(system, data.test)
+    batch = data.test.batch(range(5), ("text",))
+    assert batch.audio.shape == (5, max(data.test.steps[:5]), 0)
+    assert batch.audio_mask.sum(1).tolist() == data.test.steps[:5]
+    assert logits.shape == (len(data.test), 4)
+
+
+@pytest.mark.parametrize("system", ["method", "recurrent"])
+def test_reading_alone_is_the_same_with_and_without_sound_in_memory(data: Prepared, system: str) -> None:
+    built = systems.build(
+        system, torch.as_tensor(data.vectors.vectors), data.features, modalities=("text",), dropout=0.0
+    ).eval()
+    rows = range(len(data.test))
+    with torch.no_grad():
+        torch.testing.assert_close(
+            built(data.test.batch(rows)).logits, built(data.test.batch(rows, ("text",))).logits, rtol=0, atol=0
+        )
+
+
+def test_other_texts_leave_the_rest_of_the_utterances_as_it_was(data: Prepared) -> None:
+    backwards = data.test.with_text(
+        [ids.flip(0).numpy() for ids in data.test.text], [s.numpy() for s in data.test.spans]
+    )
+    assert backwards.ids == data.test.ids
+    assert all(torch.equal(a, b) for a, b in zip(backwards.audio, data.test.audio, strict=True))
+    assert torch.equal(backwards.places, data.test.places)
+    assert torch.equal(backwards.text[0], data.test.text[0].flip(0))
 
 
 # ---- frames

@@ -134,9 +134,9 @@ def test_training_is_never_given_the_test_split(data: Prepared, monkeypatch: pyt
     assert list(inspect.signature(train).parameters) == ["system", "data", "dev", "config", "seed", "watch"]
     touched, batch = set(), Utterances.batch
 
-    def watched(self: Utterances, rows: list[int]) -> Batch:
+    def watched(self: Utterances, rows: list[int], *rest: object) -> Batch:
         touched.update(self.ids[row] for row in rows)
-        return batch(self, rows)
+        return batch(self, rows, *rest)
 
     monkeypatch.setattr(Utterances, "batch", watched)
     fitted(data)

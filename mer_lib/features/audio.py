@@ -1,7 +1,6 @@
 """From a waveform to frames: log-mel energies, pitch, voicing, loudness and the melody as a whole.
 
-The spectrum comes from torchaudio, the pitch from Praat (Boersma 1993) through parselmouth: a plain
-autocorrelation tracker is several semitones off on processed or noisy speech. Shown in chapter 04.
+The spectrum comes from torchaudio, the pitch from Praat, see `mer_lib.features.pitch`. Shown in chapter 04.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
-import parselmouth
 import torch
 from joblib import Parallel, delayed
 
@@ -18,9 +16,8 @@ from mer_lib._torchaudio import torchaudio
 from mer_lib.cache import cached
 from mer_lib.corpora.base import SAMPLE_RATE, Corpus, CorpusError
 from mer_lib.features.check import check_audio
+from mer_lib.features.pitch import HOP_SECONDS, MELODY, STACK, TRACK, Pitch, pitch, shipped_pitch, stack
 
-HOP_SECONDS = 0.01
-STACK = 10
 FRAME_SECONDS = HOP_SECONDS * STACK
 """One frame every 100 ms: short enough to follow a stressed word, and few enough to train fast."""
 
@@ -28,8 +25,7 @@ STEP_SECONDS = 2 * FRAME_SECONDS
 """Models see two neighbouring frames as one step of 200 ms: half the steps, a quarter of the attention."""
 
 MELS = 32
-PROSODY = ("pitch", "pitch_change", "voiced", "harmonicity", "loudness", "loudness_change")
-MELODY = ("melody_low", "melody_middle", "melody_high", "melody_spread", "melody_change")
+PROSODY = (*TRACK, "loudness", "loudness_change")
 FEATURES = tuple(f"mel{i}" for i in range(MELS)) + PROSODY + MELODY
 """Name of each column of `frames`."""
 
@@ -37,12 +33,13 @@ _MAY_BE_NAN = np.array([name in ("pitch", "pitch_change", *MELODY) for name in F
 _VERSION = "3"  # change it whenever the numbers change, so that no old cache is read
 
 
-def frames(wave: np.ndarray, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+def frames(wave: np.ndarray, sample_rate: int = SAMPLE_RATE, known: Pitch | None = None) -> np.ndarray:
     """Turn a waveform into frames.
 
     Args:
         wave: float32, shape (samples,), mono.
         sample_rate: In Hz.
+        known: Its pitch, where it was tracked before.
 
     Returns:
         float32, shape (time, len(FEATURES)), one row every `FRAME_SECONDS`: log-mel energies (natural
@@ -57,35 +54,12 @@ def frames(wave: np.ndarray, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     if wave.ndim != 1 or wave.size == 0 or not np.isfinite(wave).all():
         raise ValueError(f"A waveform is finite numbers of shape (samples,), mono; this one has shape {wave.shape}.")
     mel = _log_mel(wave, sample_rate)
-    pitch, strength = _pitch(wave, sample_rate, len(mel))
+    heard = known or pitch(wave, sample_rate, len(mel))
     loudness = 10 * np.log10(np.exp(mel).sum(axis=1))
-    voiced = pitch > 0
-    semitones = np.where(voiced, 12 * np.log2(np.where(voiced, pitch, 100.0) / 100.0), np.nan)
-    change = np.abs(np.diff(semitones, prepend=np.nan))
     loudness_change = np.abs(np.diff(loudness, prepend=loudness[0]))
-    steps = [mel, semitones, np.minimum(change, 4.0), voiced, strength, loudness, loudness_change]
-    rows = _stack(np.column_stack(steps))
-    return np.column_stack([rows, np.tile(melody(semitones), (len(rows), 1))]).astype(np.float32)
-
-
-def melody(semitones: np.ndarray) -> np.ndarray:
-    """Describe the pitch of a whole utterance: how low, how high, how wide, how shaky.
-
-    A frame says what the pitch is now. Whether an utterance is spread over many semitones is a property of
-    all its frames, and statistics like these are what classical systems use (Eyben et al. 2016).
-
-    Args:
-        semitones: Pitch every 10 ms, (steps,); NaN where voiceless.
-
-    Returns:
-        (len(MELODY),): 10th, 50th and 90th percentile, standard deviation, and mean absolute change from one
-        voiced step to the next (at most 2 each), in semitones; NaN if fewer than two steps are voiced.
-    """
-    voiced = semitones[~np.isnan(semitones)]
-    if len(voiced) < 2:
-        return np.full(len(MELODY), np.nan)
-    change = np.abs(np.diff(voiced)).clip(max=2.0).mean()
-    return np.array([*np.percentile(voiced, [10, 50, 90]), voiced.std(), change])
+    sound = stack(np.column_stack([mel, loudness, loudness_change]).astype(float))
+    rows = [sound[:, :MELS], heard.track, sound[:, MELS:], np.tile(heard.melody, (len(sound), 1))]
+    return np.column_stack(rows).astype(np.float32)
 
 
 def _log_mel(wave: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -102,29 +76,6 @@ def _mel_spectrogram(sample_rate: int) -> torch.nn.Module:
     return torchaudio.transforms.MelSpectrogram(
         sample_rate, n_fft=fft, win_length=window, hop_length=hop, f_min=60, f_max=sample_rate / 2, n_mels=MELS
     )
-
-
-def _pitch(wave: np.ndarray, sample_rate: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pitch in Hz (0 where unvoiced) and autocorrelation strength, on the steps of the spectrogram."""
-    hz, strength = np.zeros(steps), np.zeros(steps)
-    if wave.size / sample_rate < 0.06:  # Praat needs three periods of its lowest pitch
-        return hz, strength
-    track = parselmouth.Sound(wave.astype(float), sample_rate).to_pitch(HOP_SECONDS, pitch_floor=60, pitch_ceiling=500)
-    # Only the first time is rounded: Praat's times may lie half way between ours, where neighbours would collide.
-    at = round(track.xs()[0] / HOP_SECONDS) + np.arange(track.get_number_of_frames())
-    inside = at < steps
-    hz[at[inside]] = track.selected_array["frequency"][inside]
-    strength[at[inside]] = track.selected_array["strength"][inside]
-    return hz, strength
-
-
-def _stack(steps: np.ndarray) -> np.ndarray:
-    """Average every `STACK` steps of 10 ms, ignoring NaN; the last frame may hold fewer."""
-    starts = np.arange(0, len(steps), STACK)
-    known = ~np.isnan(steps)
-    count = np.add.reduceat(known, starts, axis=0)
-    total = np.add.reduceat(np.where(known, steps, 0.0), starts, axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def corpus_frames(corpus: Corpus, jobs: int | None = None) -> dict[str, np.ndarray]:
@@ -145,15 +96,17 @@ def corpus_frames(corpus: Corpus, jobs: int | None = None) -> dict[str, np.ndarr
 
 
 def _extract(corpus: Corpus, ids: list[str], jobs: int | None) -> dict[str, np.ndarray]:
+    known = shipped_pitch(corpus) or {}
     blocks = [ids[start : start + 100] for start in range(0, len(ids), 100)]
-    done = Parallel(n_jobs=jobs or -1)(delayed(_extract_block)(corpus, block) for block in blocks)
+    # Decoding and spectra leave the interpreter free for other threads; tracking pitch does not, and wants processes.
+    work = Parallel(jobs or -1, prefer="threads" if known else "processes", return_as="generator")
+    done = work(delayed(_extract_block)(corpus, block, [known.get(name) for name in block]) for block in blocks)
     rows = [table for block in done for table in block]
     return {"frames": np.concatenate(rows), "lengths": np.array([len(table) for table in rows])}
 
 
-def _extract_block(corpus: Corpus, ids: list[str]) -> list[np.ndarray]:
-    torch.set_num_threads(1)
-    return [frames(corpus.waveform(utterance), corpus.sample_rate) for utterance in ids]
+def _extract_block(corpus: Corpus, ids: list[str], known: list[Pitch | None]) -> list[np.ndarray]:
+    return [frames(corpus.waveform(name), corpus.sample_rate, track) for name, track in zip(ids, known, strict=True)]
 
 
 def normalise(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,12 @@ from torch.nn.utils.rnn import pad_sequence
 from mer_lib.corpora.base import EMOTIONS, Corpus, CorpusError, Fold
 from mer_lib.features.audio import FEATURES, corpus_frames, normalise
 from mer_lib.features.check import check_audio
+from mer_lib.features.pitch import shipped_pitch
 from mer_lib.features.pretrained import Pretrained, SpeechInputs, TextInputs
 from mer_lib.features.stored import speech_vectors, text_vectors
 from mer_lib.features.text import WordVectors, word_vectors
+
+MODALITIES = ("audio", "text")
 
 BUCKET = 8
 
@@ -57,11 +61,15 @@ class Utterances:
 
     Args:
         ids: Utterance ids.
-        audio: (steps, features) each.
+        audio: (steps, features) each; or a function that returns them, called when sound is first asked for.
         text: Word ids, (words,) each; or their vectors, (words, ...) each.
         spans: (words, 2) each.
         labels: Index into `EMOTIONS` each.
         places: Numbers of dialogue, turn and speaker each; by default every utterance is a dialogue of its own.
+        steps: How many steps of sound each has; needed where `audio` is a function.
+
+    Attributes:
+        steps: The same.
 
     Raises:
         CorpusError: If there is no utterance, a sequence is empty, or a feature is NaN or infinite.
@@ -70,25 +78,24 @@ class Utterances:
     def __init__(
         self,
         ids: Sequence[str],
-        audio: Sequence[np.ndarray],
+        audio: Sequence[np.ndarray] | Callable[[], Sequence[np.ndarray | Tensor]],
         text: Sequence[np.ndarray],
         spans: Sequence[np.ndarray],
         labels: Sequence[int],
         places: np.ndarray | None = None,
+        steps: Sequence[int] | None = None,
     ) -> None:
         if not len(ids):
             raise CorpusError("A split without utterances cannot be batched; look at the fold it comes from.")
         self.ids = list(ids)
-        self.audio = [torch.as_tensor(table, dtype=torch.float32) for table in audio]
         self.text = [_ids_or_vectors(words) for words in text]
         self.spans = [torch.as_tensor(span, dtype=torch.float32) for span in spans]
-        for name, table, words in zip(ids, self.audio, self.text, strict=True):
-            if not len(table) or not len(words):
-                raise CorpusError(f"{name} has {len(table)} frames and {len(words)} words; both need at least one.")
-            if not (table.isfinite().all() and words.isfinite().all()):
-                raise CorpusError(
-                    f"The features of {name} hold NaN or infinity. Look at its sound and its normalisation."
-                )
+        self._sound = audio if callable(audio) else lambda: audio
+        self.steps = [len(table) for table in self.audio] if steps is None else list(steps)
+        for name, length, words in zip(ids, self.steps, self.text, strict=True):
+            if not length or not len(words):
+                raise CorpusError(f"{name} has {length} frames and {len(words)} words; both need at least one.")
+            _require_finite(name, words)
         self.labels = torch.as_tensor(np.asarray(labels), dtype=torch.long)
         alone = np.column_stack([np.arange(len(ids)), np.zeros((len(ids), 2), int)])
         self.places = torch.tensor(alone if places is None else places, dtype=torch.long)
@@ -96,13 +103,31 @@ class Utterances:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def batch(self, rows: Sequence[int]) -> Batch:
-        """Pad the utterances at the given positions into one batch."""
-        audio = [self.audio[row] for row in rows]
+    @cached_property
+    def audio(self) -> list[Tensor]:
+        """(steps, features) each."""
+        tables = [torch.as_tensor(table, dtype=torch.float32) for table in self._sound()]
+        for name, table in zip(self.ids, tables, strict=True):
+            _require_finite(name, table)
+        return tables
+
+    def with_text(self, text: Sequence[np.ndarray], spans: Sequence[np.ndarray]) -> Utterances:
+        """The same utterances with other texts: ids or vectors, and spans, as for the class."""
+        return Utterances(self.ids, lambda: self.audio, text, spans, self.labels, self.places.numpy(), self.steps)
+
+    def batch(self, rows: Sequence[int], reads: Sequence[str] = MODALITIES) -> Batch:
+        """Pad the utterances at the given positions into one batch.
+
+        Args:
+            rows: Positions.
+            reads: Modalities that the batch is read for. Sound that nobody reads is not loaded: its steps are empty.
+        """
+        lengths = [self.steps[row] for row in rows]
+        empty = torch.zeros(len(rows), max(lengths), 0)
         text = [self.text[row] for row in rows]
         return Batch(
-            audio=pad_sequence(audio, batch_first=True),
-            audio_mask=_mask([len(table) for table in audio]),
+            audio=pad_sequence([self.audio[r] for r in rows], batch_first=True) if "audio" in reads else empty,
+            audio_mask=_mask(lengths),
             text=pad_sequence(text, batch_first=True),
             text_mask=_mask([len(words) for words in text]),
             text_span=pad_sequence([self.spans[row] for row in rows], batch_first=True),
@@ -110,21 +135,23 @@ class Utterances:
             place=self.places[list(rows)],
         )
 
-    def batches(self, size: int, shuffle: torch.Generator | None = None) -> Iterator[Batch]:
-        """Go through all utterances once: in order, or in an order drawn from `shuffle`.
+    def batches(
+        self, size: int, shuffle: torch.Generator | None = None, reads: Sequence[str] = MODALITIES
+    ) -> Iterator[Batch]:
+        """Go through all utterances once: in order, or in an order drawn from `shuffle`; `reads` as for `batch`.
 
         A shuffled batch holds utterances of similar length (sorted within `BUCKET` batches at a time), so
         that little of it is padding: twice as fast where lengths vary.
         """
         if shuffle is None:
-            yield from (self.batch(rows.tolist()) for rows in torch.arange(len(self)).split(size))
+            yield from (self.batch(rows.tolist(), reads) for rows in torch.arange(len(self)).split(size))
             return
         parts = []
         for bucket in torch.randperm(len(self), generator=shuffle).split(size * BUCKET):
-            lengths = torch.tensor([len(self.audio[row]) for row in bucket.tolist()])
+            lengths = torch.tensor([self.steps[row] for row in bucket.tolist()])
             parts += bucket[lengths.argsort(stable=True)].split(size)
         for number in torch.randperm(len(parts), generator=shuffle).tolist():
-            yield self.batch(parts[number].tolist())
+            yield self.batch(parts[number].tolist(), reads)
 
     def dialogues(self, size: int, shuffle: torch.Generator | None = None) -> Iterator[list[int]]:
         """Go through the positions of all utterances by whole dialogues, as many at a time as `size` holds.
@@ -143,6 +170,11 @@ class Utterances:
                 together = []
             together += found[number].tolist()
         yield together
+
+
+def _require_finite(name: str, values: Tensor) -> None:
+    if not values.isfinite().all():
+        raise CorpusError(f"The features of {name} hold NaN or infinity. Look at its sound and its normalisation.")
 
 
 def _ids_or_vectors(words: np.ndarray) -> Tensor:
@@ -219,26 +251,41 @@ def prepare(
     for encoder in asked.values():
         encoder.home()  # one that is missing is said to be so before anything is computed
     encode, vectors = _texts(corpus, fold, text)
-    sound, features = _sounds(corpus, table[normalise_by].to_dict(), audio)
+    sounds, features = _sounds(corpus, table[normalise_by].to_dict(), audio)
+    steps = None if audio else shipped_steps(corpus)
 
     def split(ids: list[str]) -> Utterances:
         labels = [EMOTIONS.index(emotion) for emotion in table.loc[ids, "emotion"]]
         words, spans = zip(*(encode(name) for name in ids), strict=True)
-        return Utterances(ids, [sound[i] for i in ids], words, spans, labels, places.loc[ids].to_numpy())
+        known = [steps[name] for name in ids] if steps else None
+        return Utterances(
+            ids, lambda: [sounds()[i] for i in ids], words, spans, labels, places.loc[ids].to_numpy(), known
+        )
 
     return Prepared(fold, split(fold.train), split(fold.dev), split(fold.test), vectors, features, asked)
 
 
-def _sounds(corpus: Corpus, groups: dict[str, str], asked: Pretrained | None) -> tuple[Mapping[str, np.ndarray], int]:
-    """What systems hear of every utterance, and how many numbers a step has."""
-    if asked is None:
-        tables = normalise(corpus_frames(corpus), groups)
-        return {name: pair(frames) for name, frames in tables.items()}, STEP_FEATURES
-    if asked.top:
-        inputs = SpeechInputs(asked)
-        waves = {name: inputs(corpus.waveform(name), corpus.sample_rate).numpy() for name in groups}
-        return waves, asked.home().width
-    return normalise(speech_vectors(corpus, asked), groups, may_be_nan=np.array(False)), asked.home().width
+def _sounds(
+    corpus: Corpus, groups: dict[str, str], asked: Pretrained | None
+) -> tuple[Callable[[], Mapping[str, np.ndarray]], int]:
+    """What makes what systems hear of every utterance, when it is first called; and how many numbers a step has."""
+
+    @cache
+    def sounds() -> Mapping[str, np.ndarray]:
+        if asked is None:
+            return {name: pair(table) for name, table in normalise(corpus_frames(corpus), groups).items()}
+        if asked.top:
+            inputs = SpeechInputs(asked)
+            return {name: inputs(corpus.waveform(name), corpus.sample_rate).numpy() for name in groups}
+        return normalise(speech_vectors(corpus, asked), groups, may_be_nan=np.array(False))
+
+    return sounds, asked.home().width if asked else STEP_FEATURES
+
+
+def shipped_steps(corpus: Corpus) -> dict[str, int] | None:
+    """How many steps each utterance has, where that is known without a look at its sound."""
+    known = shipped_pitch(corpus)
+    return {name: -(-len(found.track) // 2) for name, found in known.items()} if known else None
 
 
 def _texts(

@@ -40,7 +40,7 @@ class RecurrentClassifier(nn.Module):
 
     def __init__(self, config: RecurrentConfig, features: int, vectors: Tensor) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.reads = config, config.modalities
         self.embed = embeddings(config.modalities, features, vectors, config.dim, config.dropout)
         self.layers = nn.ModuleDict(
             {m: Recurrent(config.dim, config.dim, config.cell, config.bidirectional) for m in config.modalities}
