@@ -17,6 +17,7 @@ from mer_lib.corpora.base import EMOTIONS
 from mer_lib.features.batches import MODALITIES, Batch, Utterances
 from mer_lib.features.fronts import pretrained_parameters
 from mer_lib.metrics import scores
+from mer_lib.progress import progress
 
 FINE_TUNING = 0.02
 """What was pretrained learns at this share of the rate: by default at 4e-5 (Devlin et al. 2019: 2e-5 to 5e-5)."""
@@ -131,7 +132,7 @@ def train(
         system, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.average)
     )
     best, waited, result = -1.0, 0, Trained(system, prior=prior)
-    for epoch in range(config.epochs):
+    for epoch in progress(range(config.epochs), "training, epochs at most"):
         system.train()
         sums: dict[str, float] = {}
         for batch in _batches(system, data, config.batch, order):

@@ -199,6 +199,7 @@ def _environment(book: Book) -> dict[str, str]:
         "IPYTHONDIR": str(book.build / "settings" / "ipython"),
         "JUPYTER_PREFER_ENV_PATH": "1",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "MER_BOOK_BUILD": "1",
     }
 
 

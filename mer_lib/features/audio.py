@@ -17,6 +17,7 @@ from mer_lib.cache import cached
 from mer_lib.corpora.base import SAMPLE_RATE, Corpus, CorpusError
 from mer_lib.features.check import check_audio
 from mer_lib.features.pitch import HOP_SECONDS, MELODY, STACK, TRACK, Pitch, pitch, shipped_pitch, stack
+from mer_lib.progress import progress
 
 FRAME_SECONDS = HOP_SECONDS * STACK
 """One frame every 100 ms: short enough to follow a stressed word, and few enough to train fast."""
@@ -101,7 +102,7 @@ def _extract(corpus: Corpus, ids: list[str], jobs: int | None) -> dict[str, np.n
     # Decoding and spectra leave the interpreter free for other threads; tracking pitch does not, and wants processes.
     work = Parallel(jobs or -1, prefer="threads" if known else "processes", return_as="generator")
     done = work(delayed(_extract_block)(corpus, block, [known.get(name) for name in block]) for block in blocks)
-    rows = [table for block in done for table in block]
+    rows = [table for block in progress(done, f"frames of {corpus.name}", len(blocks)) for table in block]
     return {"frames": np.concatenate(rows), "lengths": np.array([len(table) for table in rows])}
 
 

@@ -12,6 +12,7 @@ from joblib import Parallel, delayed
 from mer_lib.cache import cached
 from mer_lib.corpora.base import Corpus, CorpusError
 from mer_lib.corpora.reading import SHORTEST, SILENCE, Skip, say_left_out
+from mer_lib.progress import progress
 
 
 def check_audio(corpus: Corpus, jobs: int | None = None) -> Corpus:
@@ -46,10 +47,11 @@ def check_audio(corpus: Corpus, jobs: int | None = None) -> Corpus:
 def _unusable(corpus: Corpus, jobs: int | None) -> list[Skip]:
     def read_all() -> dict[str, np.ndarray]:
         # Threads, since reading and resampling leave the interpreter free, and nothing needs to be sent.
-        reasons = Parallel(jobs or -1, prefer="threads")(
+        reasons = Parallel(jobs or -1, prefer="threads", return_as="generator")(
             delayed(_why_unusable)(corpus, utterance) for utterance in corpus.table["id"]
         )
-        rows = zip(corpus.table["id"], corpus.table["audio"], reasons, strict=True)
+        told = progress(reasons, f"looking at the sounds of {corpus.name}", len(corpus))
+        rows = zip(corpus.table["id"], corpus.table["audio"], told, strict=True)
         found = json.dumps([row for row in rows if row[2]]).encode()
         return {"found": np.frombuffer(found, dtype=np.uint8).copy()}
 
