@@ -1,9 +1,10 @@
-"""What a reader sees while a cell works: one line on stdout, after five seconds, gone when the work is done."""
+"""What a reader sees while a cell works: a line on stdout, five seconds after the cell began, gone when it is done."""
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -16,6 +17,23 @@ PATIENCE = 5.0
 """Seconds for which a cell may be silent (our choice)."""
 
 Item = TypeVar("Item")
+
+_cell = {"began": 0.0}  # of the running cell, once `_clock` watches
+
+
+def _clock() -> float:
+    """When the running cell began; many short trainings in one cell are as long a silence as one long one."""
+    from IPython import get_ipython
+
+    if not _cell["began"]:
+        _begin()
+        if shell := get_ipython():
+            shell.events.register("pre_run_cell", _begin)
+    return _cell["began"]
+
+
+def _begin(*_: object) -> None:
+    _cell["began"] = time.monotonic()
 
 
 def watched() -> bool:
@@ -33,4 +51,6 @@ def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iter
     """
     if not watched():
         return items
-    return tqdm(items, desc=what, total=total, delay=PATIENCE, file=sys.stdout, leave=False, dynamic_ncols=False)
+    began = _clock()
+    silent = time.monotonic() - began
+    return tqdm(items, desc=what, total=total, delay=max(0.0, PATIENCE - silent), file=sys.stdout, leave=False)

@@ -18,6 +18,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
     monkeypatch.delenv(BUILDING, raising=False)
     monkeypatch.setattr(told, "PATIENCE", 0.0)
+    monkeypatch.setitem(told._cell, "began", 0.0)
 
 
 def test_a_reader_in_a_notebook_sees_how_far_it_is(kernel: None, capsys: pytest.CaptureFixture) -> None:
@@ -34,6 +35,21 @@ def test_work_that_is_soon_done_says_nothing(
     monkeypatch.setattr(told, "PATIENCE", 60.0)
     assert list(progress("abc", "letters")) == ["a", "b", "c"]
     assert capsys.readouterr() == ("", "")
+
+
+def test_patience_counts_from_the_beginning_of_the_cell_not_of_each_training(
+    kernel: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(told, "PATIENCE", 60.0)
+    list(progress("abc", "first"))
+    told._cell["began"] -= 61  # a minute later, in the same cell
+    list(progress("abc", "second"))
+    told._begin()  # the next cell
+    list(progress("abc", "third"))
+    out = capsys.readouterr().out
+    assert "second" in out
+    assert "first" not in out
+    assert "third" not in out
 
 
 def test_the_built_book_and_a_shell_stay_silent(
