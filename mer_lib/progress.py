@@ -23,11 +23,9 @@ _cell = {"began": 0.0}  # of the running cell, once `_clock` watches
 
 def _clock() -> float:
     """When the running cell began; many short trainings in one cell are as long a silence as one long one."""
-    from IPython import get_ipython
-
     if not _cell["began"]:
         _begin()
-        if shell := get_ipython():
+        if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
             shell.events.register("pre_run_cell", _begin)
     return _cell["began"]
 

@@ -71,8 +71,7 @@ def test_pitch_of_other_sound_is_not_taken_from_what_ships() -> None:
 
 def test_a_damaged_file_of_pitch_costs_time_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = corpora.load("duet-i")
-    (tmp_path / "duet-i").mkdir()
-    (tmp_path / "duet-i" / "pitch.safetensors").write_bytes(b"half a fi")
+    (tmp_path / "duet-i.safetensors").write_bytes(b"half a fi")
     monkeypatch.setattr(features_pitch.shipped, "folder", lambda name: tmp_path)
     assert shipped_pitch(corpus) is None
 

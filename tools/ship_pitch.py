@@ -1,4 +1,4 @@
-"""Track the pitch of the shipped corpora and keep it beside their sound: `make duet` does it after drawing them.
+"""Track the pitch of the shipped corpora and keep it in data/pitch: `make duet` does it after drawing them.
 
 python tools/ship_pitch.py duet-i duet-m duet-x
 """
@@ -13,4 +13,4 @@ from mer_lib.features.pitch import ship
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
-        print(ship(corpora.load(name), Path(__file__).resolve().parents[1] / "data" / "duet"))
+        print(ship(corpora.load(name), Path(__file__).resolve().parents[1] / "data" / "pitch"))

@@ -68,9 +68,6 @@ class Utterances:
         places: Numbers of dialogue, turn and speaker each; by default every utterance is a dialogue of its own.
         steps: How many steps of sound each has; needed where `audio` is a function.
 
-    Attributes:
-        steps: The same.
-
     Raises:
         CorpusError: If there is no utterance, a sequence is empty, or a feature is NaN or infinite.
     """
@@ -91,7 +88,7 @@ class Utterances:
         self.text = [_ids_or_vectors(words) for words in text]
         self.spans = [torch.as_tensor(span, dtype=torch.float32) for span in spans]
         self._sound = audio if callable(audio) else lambda: audio
-        self.steps = [len(table) for table in self.audio] if steps is None else list(steps)
+        self._steps = [len(table) for table in self.audio] if steps is None else list(steps)
         for name, length, words in zip(ids, self.steps, self.text, strict=True):
             if not length or not len(words):
                 raise CorpusError(f"{name} has {length} frames and {len(words)} words; both need at least one.")
@@ -111,6 +108,14 @@ class Utterances:
             _require_finite(name, table)
         return tables
 
+    @property
+    def steps(self) -> list[int]:
+        """How many steps of sound each has."""
+        return [self._length(row) for row in range(len(self))]
+
+    def _length(self, row: int) -> int:
+        return len(self.audio[row]) if "audio" in vars(self) else self._steps[row]  # who replaced a sound is heeded
+
     def with_text(self, text: Sequence[np.ndarray], spans: Sequence[np.ndarray]) -> Utterances:
         """The same utterances with other texts: ids or vectors, and spans, as for the class."""
         return Utterances(self.ids, lambda: self.audio, text, spans, self.labels, self.places.numpy(), self.steps)
@@ -122,7 +127,7 @@ class Utterances:
             rows: Positions.
             reads: Modalities that the batch is read for. Sound that nobody reads is not loaded: its steps are empty.
         """
-        lengths = [self.steps[row] for row in rows]
+        lengths = [self._length(row) for row in rows]
         empty = torch.zeros(len(rows), max(lengths), 0)
         text = [self.text[row] for row in rows]
         return Batch(
@@ -148,7 +153,7 @@ class Utterances:
             return
         parts = []
         for bucket in torch.randperm(len(self), generator=shuffle).split(size * BUCKET):
-            lengths = torch.tensor([self.steps[row] for row in bucket.tolist()])
+            lengths = torch.tensor([self._length(row) for row in bucket.tolist()])
             parts += bucket[lengths.argsort(stable=True)].split(size)
         for number in torch.randperm(len(parts), generator=shuffle).tolist():
             yield self.batch(parts[number].tolist(), reads)

@@ -1,8 +1,8 @@
 """Pitch: its track by Praat, what frames and whole utterances say of it, and the tracks that ship with the book.
 
 Praat (Boersma 1993), through parselmouth: a plain autocorrelation tracker is several semitones off on processed or
-noisy speech. It takes most of the time that frames take, so the tracks of the shipped corpora ship beside their sound
-(`tools/ship_pitch.py` makes them). Shown in chapter 04.
+noisy speech. It takes most of the time that frames take, so the tracks of the shipped corpora ship, too
+(`data/pitch`, made by `tools/ship_pitch.py`). Shown in chapter 04.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ STACK = 10
 
 TRACK = ("pitch", "pitch_change", "voiced", "harmonicity")
 MELODY = ("melody_low", "melody_middle", "melody_high", "melody_spread", "melody_change")
-FILE = "pitch.safetensors"
 
 _VERSION = "1"  # change it whenever the numbers change, and make the shipped files again
 
@@ -115,7 +114,7 @@ def steps_of(wave: np.ndarray, sample_rate: int) -> int:
 def shipped_pitch(corpus: Corpus) -> dict[str, Pitch] | None:
     """The tracks that ship with a corpus, by utterance id; None where there are none, or they are of other sound."""
     try:
-        path = shipped.folder("duet") / corpus.name / FILE
+        path = shipped.folder("pitch") / f"{corpus.name}.safetensors"
         held = _read(path, path.stat().st_mtime_ns)
     except (FileNotFoundError, SafetensorError):
         return None  # they are only a short cut: what is not there is tracked again
@@ -147,7 +146,7 @@ def ship(corpus: Corpus, folder: Path) -> Path:
         "track": np.concatenate([found.track for found in made]),
         "melody": np.stack([found.melody for found in made]),
     }
-    path = folder / corpus.name / FILE
+    path = folder / f"{corpus.name}.safetensors"
     unfinished = path.with_suffix(".tmp")
     save_file(arrays, unfinished, {"of": _of(corpus)})
     os.replace(unfinished, path)
