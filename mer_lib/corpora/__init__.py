@@ -57,5 +57,5 @@ def load(name: str, root: str | Path | None = None, **options: Any) -> Corpus:
     if name in duet.names():
         return duet.load(name, root, **options)
     corpus = BROUGHT[name](root, **options)
-    say_left_out(name, len(corpus), corpus.skipped)
+    say_left_out(name, len(corpus), corpus.skipped, corpus.repaired)
     return corpus

@@ -23,6 +23,9 @@ COLUMNS = [
 class CorpusError(ValueError):
     """A corpus that cannot be read; the message says what is wrong, where, and what to do."""
 
+    def __str__(self) -> str:
+        return super().__str__().encode("utf-8", "backslashreplace").decode()  # names of files may hold any byte
+
 
 class Fold(NamedTuple):
     """Utterance ids of one split. No speaker of `test` speaks in `train` or `dev`, save in an official split."""
@@ -42,6 +45,7 @@ class Corpus:
         table: One row per utterance, with the columns `COLUMNS`.
         read: Reads the sound of one row: float32, mono, `sample_rate` Hz.
         skipped: What was left out: columns `what`, `where`, `why`.
+        repaired: What was mended in the texts: columns `how`, `where` (a file), `times`.
         unlabelled: Given session names, returns sentences without labels that those sessions may be
             pretrained on; None where a corpus has no such pool.
         truth: What was planted, one row per utterance indexed by id; None where nobody knows it.
@@ -55,6 +59,7 @@ class Corpus:
     table: pd.DataFrame
     read: Callable[[pd.Series], np.ndarray]
     skipped: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["what", "where", "why"]))
+    repaired: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["how", "where", "times"]))
     unlabelled: Callable[[list[str]], list[str]] | None = None
     truth: pd.DataFrame | None = None
     version: str = ""

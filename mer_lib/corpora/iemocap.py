@@ -18,7 +18,7 @@ import pandas as pd
 
 from mer_lib.corpora import reading
 from mer_lib.corpora.base import EMOTIONS, Corpus, CorpusError
-from mer_lib.corpora.reading import Skip
+from mer_lib.corpora.reading import Repair, Skip
 
 NAME = "iemocap"
 ASK = "the University of Southern California, https://sail.usc.edu/iemocap/"
@@ -83,22 +83,24 @@ def load(root: str | Path | None = None, labels: str | Path | None = None) -> Co
     """
     folder = _home(root)
     skipped: list[Skip] = []
-    found = _gather(folder, skipped)
+    repaired: list[Repair] = []
+    found = _gather(folder, skipped, repaired)
     given, table = None, ""
     if labels is not None:
-        table = reading.text(folder / labels)
+        table = reading.text(folder / Path(labels).expanduser(), repaired)
         given, problems = parse_labels(table, str(labels))
         skipped += problems
         skipped += [Skip(name, str(labels), "is not in the release") for name in given if name not in found.turns]
-    return reading.corpus(NAME, folder, _rows(folder, found, given, skipped), skipped, _LOOKED_FOR, version=table)
+    rows = _rows(folder, found, given, skipped)
+    return reading.corpus(NAME, folder, rows, skipped, repaired, _LOOKED_FOR, version=table)
 
 
 def _home(root: str | Path | None) -> Path:
     folder = reading.home(root, NAME, "Session1 to Session5", ASK)
     if any((folder / f"Session{number}").is_dir() for number in SESSIONS):
         return folder
-    inner = sorted(path.parent for path in folder.glob("*/Session[1-5]"))
-    hint = f"It seems to be {inner[0]}" if inner else "Give the folder IEMOCAP_full_release"
+    inner = reading.find(folder, *(f"Session{number}" for number in SESSIONS))
+    hint = f"It seems to be {inner.parent}" if inner else "Give the folder IEMOCAP_full_release"
     raise CorpusError(f"{folder} holds none of the folders Session1 to Session5. {hint}.")
 
 
@@ -110,7 +112,7 @@ class Found(NamedTuple):
     sounds: dict[str, Path]
 
 
-def _gather(folder: Path, skipped: list[Skip]) -> Found:
+def _gather(folder: Path, skipped: list[Skip], repaired: list[Repair]) -> Found:
     """Read all tables and transcripts of the release, and list its sound files."""
     found, sounds = Found({}, {}, {}), []
     for session in (folder / f"Session{number}" for number in SESSIONS):
@@ -118,10 +120,10 @@ def _gather(folder: Path, skipped: list[Skip]) -> Found:
             skipped.append(Skip(session.name, str(folder), "is missing: half an archive"))
             continue
         for path in _tables(session / "dialog" / "EmoEvaluation", skipped):
-            _add(found.turns, *parse_evaluation(reading.text(path), _within(folder, path)), skipped)
+            _add(found.turns, *parse_evaluation(reading.text(path, repaired), _within(folder, path)), skipped)
         for path in _tables(session / "dialog" / "transcriptions", skipped):
-            _add(found.spoken, *parse_transcript(reading.text(path), _within(folder, path)), skipped)
-        sounds += reading.files(session / "sentences" / "wav", ".wav")
+            _add(found.spoken, *parse_transcript(reading.text(path, repaired), _within(folder, path)), skipped)
+        sounds += reading.files(session / "sentences" / "wav", ".wav", skipped)
     found.sounds.update(reading.by_name(sounds, skipped))
     for name in sorted((found.spoken.keys() | found.sounds.keys()) - found.turns.keys()):
         skipped.append(Skip(name, str(found.sounds.get(name, folder)), "has no line in EmoEvaluation"))
@@ -134,8 +136,9 @@ def _within(folder: Path, path: Path) -> str:
 
 def _tables(folder: Path, skipped: list[Skip]) -> list[Path]:
     """Text files of a folder, without those of its folders (which hold single raters' votes)."""
-    found = [path for path in reading.files(folder, ".txt") if path.parent == folder]
-    if not found:
+    before = len(skipped)
+    found = [path for path in reading.files(folder, ".txt", skipped) if path.parent == folder]
+    if not found and len(skipped) == before:
         skipped.append(Skip(folder.name, str(folder), "holds no text files: half an archive"))
     return found
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from mer_lib.corpora import reading
 from mer_lib.corpora.base import Corpus, CorpusError
-from mer_lib.corpora.reading import Skip
+from mer_lib.corpora.reading import Repair, Skip
 
 NAME = "meld"
 ASK = "its authors, https://affective-meld.github.io/ (free to download)"
@@ -66,15 +66,16 @@ def load(root: str | Path | None = None) -> Corpus:
     folder = reading.home(root, NAME, "train_sent_emo.csv, dev_sent_emo.csv and test_sent_emo.csv", ASK)
     rows: list[dict] = []
     skipped: list[Skip] = []
+    repaired: list[Repair] = []
     for part, clips in CLIPS.items():
         path = reading.find(folder, f"{part}_sent_emo.csv")
         if path is None:
             raise CorpusError(f"There is no {part}_sent_emo.csv in {folder} or its folders. Get it from {ASK}.")
-        turns, problems = parse_table(reading.text(path), part, path.name)
+        turns, problems = parse_table(reading.text(path, repaired), part, path.name)
         skipped += problems
         rows += _with_sound(folder, clips, turns, skipped)
     looked_for = f"wav files named dia0_utt0.wav in {', '.join(CLIPS.values())}"
-    return reading.corpus(NAME, folder, rows, skipped, looked_for, official={part: [part] for part in CLIPS})
+    return reading.corpus(NAME, folder, rows, skipped, repaired, looked_for, official={part: [part] for part in CLIPS})
 
 
 def how_to_make_wavs(clips: Path) -> str:
@@ -135,8 +136,8 @@ def _with_sound(folder: Path, clips: str, turns: list[dict], skipped: list[Skip]
     place = reading.find(folder, clips)
     if place is None:
         raise CorpusError(f"There is no folder {clips} in {folder} or its folders. Unpack the clips there.")
-    sounds = reading.by_name(reading.files(place, ".wav"), skipped)
-    videos = reading.by_name(reading.files(place, ".mp4"), skipped)
+    sounds = reading.by_name(reading.files(place, ".wav", skipped), skipped)
+    videos = reading.by_name(reading.files(place, ".mp4", skipped), skipped)
     if not sounds:
         raise CorpusError(f"There are no wav files in {place}. Make them with ffmpeg: {how_to_make_wavs(place)}")
     named = {turn["id"]: _clip(turn["clip"], sounds.keys() | videos.keys()) for turn in turns}

@@ -16,7 +16,7 @@ import pandas as pd
 
 from mer_lib.corpora import reading
 from mer_lib.corpora.base import Corpus, CorpusError
-from mer_lib.corpora.reading import Skip
+from mer_lib.corpora.reading import Repair, Skip
 
 NAME = "msp-improv"
 ASK = "the MSP lab, https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Improv.html"
@@ -78,9 +78,10 @@ def load(root: str | Path | None = None, conditions: Iterable[str] = "PRST") -> 
         raise CorpusError(f"{NAME} has no conditions {conditions!r}; choose one or more of {known}.")
     folder = reading.home(root, NAME, "Evaluation.txt", ASK)
     ratings, texts = _places(folder)
-    turns, skipped = parse_evaluation(reading.text(ratings), ratings.name)
-    spoken = reading.by_name(reading.files(texts, ".txt"), skipped)
-    sounds = reading.by_name(reading.files(folder, ".wav"), skipped)
+    repaired: list[Repair] = []
+    turns, skipped = parse_evaluation(reading.text(ratings, repaired), ratings.name)
+    spoken = reading.by_name(reading.files(texts, ".txt", skipped), skipped)
+    sounds = reading.by_name(reading.files(folder, ".wav", skipped), skipped)
     for name in sorted(sounds.keys() - turns.keys()):
         skipped.append(Skip(name, str(sounds[name]), f"has no line in {ratings.name}"))
     rows = []
@@ -89,11 +90,11 @@ def load(root: str | Path | None = None, conditions: Iterable[str] = "PRST") -> 
             skipped.append(Skip(name, ratings.name, why))
             continue
         try:
-            rows.append(_row(folder, name, turn, spoken[name], sounds[name]))
+            rows.append(_row(folder, name, turn, spoken[name], sounds[name], repaired))
         except reading.UnusableError as error:
             skipped.append(Skip(name, str(error.path), error.why))
     looked_for = "Evaluation.txt, All_human_transcriptions/*.txt and session*/*/*/*.wav"
-    return reading.corpus(NAME, folder, rows, skipped, looked_for)
+    return reading.corpus(NAME, folder, rows, skipped, repaired, looked_for)
 
 
 def _places(folder: Path) -> tuple[Path, Path]:
@@ -171,14 +172,14 @@ def _lack(name: str, turn: dict, wanted: set[str], spoken: dict[str, Path], soun
     return "" if name in sounds else "has no sound file"
 
 
-def _row(folder: Path, name: str, turn: dict, text: Path, sound: Path) -> dict:
+def _row(folder: Path, name: str, turn: dict, text: Path, sound: Path, repaired: list[Repair]) -> dict:
     """One row of the table.
 
     Raises:
         reading.UnusableError: If there are no words, or the sound cannot be used, as far as its header tells.
     """
     votes = list(turn["votes"].values())
-    words = " ".join(reading.text(text).split())
+    words = " ".join(reading.text(text, repaired).split())
     if not words:
         raise reading.UnusableError(text, "is an empty transcript")
     return {

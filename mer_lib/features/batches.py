@@ -240,12 +240,17 @@ def prepare(
         text: Encoder of text; None for the word vectors of chapter 05.
 
     Raises:
-        CorpusError: If a class has no training utterance.
+        CorpusError: If a part has no usable utterance, or a class no training utterance.
         EncoderError: If an encoder cannot be used.
     """
     corpus = check_audio(corpus)
     table = corpus.table  # without the utterances whose sound cannot be used
     fold = Fold(fold.name, *([name for name in part if name in table.index] for part in fold[1:]))
+    if empty := [part for part in ("train", "dev", "test") if not getattr(fold, part)]:
+        raise CorpusError(
+            f"No utterance of the {empty[0]} part of fold {fold.name} of {corpus.name} can be used; `skipped` of the"
+            " corpus says why of each. Restore its sounds, or use other folds."
+        )
     missing = [e for e in EMOTIONS if e not in set(table.loc[fold.train, "emotion"])]
     if missing:
         raise CorpusError(
