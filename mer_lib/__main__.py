@@ -220,7 +220,8 @@ def _systems(asked: argparse.Namespace) -> pd.DataFrame:
 
 
 def _corpora(asked: argparse.Namespace) -> pd.DataFrame:
-    return pd.DataFrame({"name": corpora.names()})
+    options = [", ".join(corpora.options_of(name)) for name in corpora.names()]
+    return pd.DataFrame({"name": corpora.names(), "options": options})
 
 
 def _tables(asked: argparse.Namespace) -> pd.DataFrame:

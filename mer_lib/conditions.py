@@ -61,7 +61,7 @@ def some(part: Utterances, rows: Sequence[int]) -> Utterances:
 
     ids, labels = [part.ids[row] for row in rows], part.labels[list(rows)].tolist()
     places = part.places[list(rows)].numpy()
-    return Utterances(ids, arrays(part.audio), arrays(part.text), arrays(part.spans), labels, places)
+    return Utterances(ids, arrays(part.audio), arrays(part.text), arrays(part.spans), labels, places, emotions=part.emotions)
 
 
 def exchanged(part: Utterances, **new: list[Tensor]) -> Utterances:
@@ -434,7 +434,8 @@ def execute(trial: Trial) -> list[dict[str, Any]]:
         rows.append({
             "condition": one.name, "draw": trial.draw, "corpus": run.corpus, "variant": run.variant,
             "fold": run.fold, "seed": run.seed, "utterances": len(scored),
-            **scores(logits[scored], test.labels.numpy()[scored], trained.prior), **measured, **account(run, trained),
+            **scores(logits[scored], test.labels.numpy()[scored], trained.prior, test.emotions),
+            **measured, **account(run, trained),
         })  # fmt: skip
     return rows
 
@@ -451,7 +452,8 @@ def one_missing(trained: Trained, part: Utterances) -> dict[str, float]:
     """UA when a channel is missing at test, in percent."""
     rng, label = np.random.default_rng(0), part.labels.numpy()
     without = {"audio": no_voice(part, 1.0, rng), "text": no_words(part, 1.0, rng)}
-    found = {m: scores(predict(trained.system, lacking), label, trained.prior) for m, lacking in without.items()}
+    logits = {m: predict(trained.system, lacking) for m, lacking in without.items()}
+    found = {m: scores(values, label, trained.prior, part.emotions) for m, values in logits.items()}
     return {f"ua_without_{m}": score["ua"] for m, score in found.items()}
 
 

@@ -21,8 +21,8 @@ from tqdm import tqdm
 import mer_lib
 from mer_lib import corpora, systems
 from mer_lib.cache import cached, digest, locked
-from mer_lib.corpora.base import EMOTIONS, Corpus
-from mer_lib.features.batches import Prepared, prepare
+from mer_lib.corpora.base import Corpus
+from mer_lib.features.batches import Prepared, prepare, say_absent
 from mer_lib.features.check import check_audio
 from mer_lib.features.fronts import fronted
 from mer_lib.features.pretrained import Pretrained
@@ -198,7 +198,14 @@ def build(run: Run, data: Prepared) -> nn.Module:
     """The system of a run with fresh weights; where a pretrained encoder learns with it, behind that encoder."""
     options = dict(run.options)
     known = data.vectors
-    system = systems.build(run.system, torch.as_tensor(known.vectors), data.features, words=known.words, **options)
+    system = systems.build(
+        run.system,
+        torch.as_tensor(known.vectors),
+        data.features,
+        words=known.words,
+        classes=len(data.emotions),
+        **options,
+    )
     heard = options.get("modalities", MODALITIES)
     return fronted(system, {m: encoder for m, encoder in data.pretrained.items() if m in heard})
 
@@ -255,7 +262,7 @@ def tested(run: Run, trained: Trained, data: Prepared) -> dict[str, Any]:
         "variant": run.variant,
         "fold": run.fold,
         "seed": run.seed,
-        **scores(logits, data.test.labels.numpy(), trained.prior),
+        **scores(logits, data.test.labels.numpy(), trained.prior, data.emotions),
         **account(run, trained),
         "plain": "".join(map(str, logits.argmax(1))),
         "adjusted": "".join(map(str, adjusted(logits, trained.prior).argmax(1))),
@@ -311,7 +318,7 @@ def grid(
     loaded = _corpus(corpus, root)
     numbers = range(1, len(loaded.folds()) + 1) if folds is None else folds
     for number in numbers:
-        loaded.fold(number)
+        say_absent(loaded, loaded.fold(number))
     if not (variants and numbers and seeds):
         raise ValueError("There is nothing to run; ask for at least one variant, one fold and one seed.")
     encoders = ", ".join(encoder.label for encoder in (audio, text) if encoder)
@@ -467,7 +474,7 @@ def decisions(results: pd.DataFrame, root: str | None = None) -> pd.DataFrame:
                 f"{run['variant']} on {run['corpus']}, fold {run['fold']}, has {len(run['plain'])} decisions for"
                 f" {len(ids)} test utterances: it was made on other data. Make it again with `make sweep`."
             )
-        said = {how: [EMOTIONS[int(digit)] for digit in run[how]] for how in ("plain", "adjusted")}
+        said = {how: [corpus.emotions[int(digit)] for digit in run[how]] for how in ("plain", "adjusted")}
         columns = {name: run[name] for name in RUN}
         tables.append(pd.DataFrame({**columns, "id": ids, "emotion": corpus.table.loc[ids, "emotion"].array, **said}))
     return pd.concat(tables, ignore_index=True)
@@ -500,11 +507,13 @@ def summary(results: pd.DataFrame, by: Sequence[str] = ("corpus", "variant")) ->
     Returns:
         Indexed by `by`; columns (score, "mean" | "low" | "high").
     """
-    columns = [c for c in ("wa", "ua", "f1", "happy", "sad", "neutral", "angry") if c in results]
+    columns = [c for c in ("wa", "ua", "f1", *corpora.EVERY_EMOTION) if c in results and results[c].notna().any()]
     per_fold = results.groupby([*by, "fold"], sort=False)[columns].mean()
     rows = {}
     for name, group in per_fold.groupby(level=list(by), sort=False):
-        ends = {c: mean_interval(group[c].tolist()) for c in columns}
+        # Corpora may have other emotions than their neighbours, and a fold may have no utterance of one.
+        known = {c: group[c].dropna().tolist() for c in columns}
+        ends = {c: mean_interval(known[c]) if known[c] else (np.nan,) * 3 for c in columns}
         rows[name] = {(c, end): ends[c][i] for c in columns for i, end in enumerate(("mean", "low", "high"))}
     table = pd.DataFrame.from_dict(rows, orient="index")
     index = pd.MultiIndex.from_tuples(list(rows), names=list(by))

@@ -10,8 +10,6 @@ from sklearn import metrics as sk
 
 from mer_lib.corpora.base import EMOTIONS
 
-LABELS = list(range(len(EMOTIONS)))
-
 
 def adjusted(logits: np.ndarray, prior: np.ndarray) -> np.ndarray:
     """Take the class prior out of the logits: the decision that maximises mean recall.
@@ -29,42 +27,50 @@ def adjusted(logits: np.ndarray, prior: np.ndarray) -> np.ndarray:
     return logits - np.log(np.maximum(prior, 1e-9))
 
 
-def scores(logits: np.ndarray, label: np.ndarray, prior: np.ndarray) -> dict[str, float]:
+def scores(
+    logits: np.ndarray, label: np.ndarray, prior: np.ndarray, emotions: Sequence[str] = EMOTIONS
+) -> dict[str, float]:
     """Every score that the tables show, in percent.
 
     Args:
         logits: (utterances, classes).
-        label: (utterances,), index into `EMOTIONS`.
+        label: (utterances,), index into `emotions`.
         prior: (classes,), shares of the classes in training.
+        emotions: The classes of the corpus.
 
     Returns:
         `wa` (weighted accuracy: share of utterances that are right) and `f1` (macro-F1) of the plain
         decision; `ua` (unweighted accuracy: mean recall) and one recall per emotion of the
-        prior-adjusted decision; `ua_plain`, mean recall of the plain decision.
+        prior-adjusted decision; `ua_plain`, mean recall of the plain decision. The recall of a class without
+        utterances is NaN, and `ua`, `f1` and `ua_plain` are means over the other classes.
 
     Raises:
-        ValueError: If shapes disagree, a logit is not finite, or a class has no utterance.
+        ValueError: If there is no utterance, shapes disagree, or a logit is not finite.
     """
-    if logits.shape != (len(label), len(EMOTIONS)) or not np.isfinite(logits).all():
-        raise ValueError(f"Logits must be finite, of shape ({len(label)}, {len(EMOTIONS)}); they have {logits.shape}.")
-    absent = [EMOTIONS[c] for c in LABELS if c not in set(label.tolist())]
-    if absent:
-        raise ValueError(f"No utterance to score is {absent[0]}, so its recall is undefined; use a larger split.")
+    if logits.shape != (len(label), len(emotions)) or not np.isfinite(logits).all():
+        raise ValueError(f"Logits must be finite, of shape ({len(label)}, {len(emotions)}); they have {logits.shape}.")
+    if not len(label):
+        raise ValueError("There is no utterance to score; use a larger split.")
+    there = np.unique(label)
     plain, even = logits.argmax(1), adjusted(logits, prior).argmax(1)
-    recalls = sk.recall_score(label, even, labels=LABELS, average=None)
+    recalls = sk.recall_score(label, even, labels=there, average=None)
     result = {
         "wa": sk.accuracy_score(label, plain),
         "ua": recalls.mean(),
-        "f1": sk.f1_score(label, plain, labels=LABELS, average="macro"),
-        "ua_plain": sk.recall_score(label, plain, labels=LABELS, average="macro"),
-        **dict(zip(EMOTIONS, recalls, strict=True)),
+        "f1": sk.f1_score(label, plain, labels=there, average="macro"),
+        "ua_plain": sk.recall_score(label, plain, labels=there, average="macro"),
+        **dict.fromkeys(emotions, np.nan),
+        **{emotions[number]: recall for number, recall in zip(there, recalls, strict=True)},
     }
     return {name: 100 * float(value) for name, value in result.items()}
 
 
-def confusion(label: np.ndarray, decision: np.ndarray) -> np.ndarray:
-    """Confusion matrix in shares of each true class, (classes, classes); rows are the truth and sum to 1."""
-    return sk.confusion_matrix(label, decision, labels=LABELS, normalize="true")
+def confusion(label: np.ndarray, decision: np.ndarray, classes: int = len(EMOTIONS)) -> np.ndarray:
+    """Confusion matrix in shares of each true class, (classes, classes).
+
+    Rows are the truth and sum to 1; that of a class without utterances is 0.
+    """
+    return sk.confusion_matrix(label, decision, labels=range(classes), normalize="true")
 
 
 def proportion_interval(right: int, total: int, level: float = 0.95) -> tuple[float, float]:

@@ -42,6 +42,7 @@ class MethodConfig:
         difference: Weight of the difference term within L_sp (MISA: 0.3).
         reconstruction: Weight of a term that rebuilds each encoding from its public and unique
             part; 0 switches it off.
+        classes: Number of classes, those of the corpus.
     """
 
     modalities: tuple[str, ...] = MODALITIES
@@ -56,6 +57,7 @@ class MethodConfig:
     similarity: float = 1.0
     difference: float = 0.3
     reconstruction: float = 0.0
+    classes: int = len(EMOTIONS)
 
     def __post_init__(self) -> None:
         known = {"encoder": ("conv", "lstm", "gru"), "alignment": ("bias", "words", "none")}
@@ -331,10 +333,10 @@ def embeddings(modalities: tuple[str, ...], features: int, vectors: Tensor, dim:
     return found
 
 
-def classifier(width: int, dim: int, dropout: float) -> nn.Sequential:
+def classifier(width: int, dim: int, dropout: float, classes: int = len(EMOTIONS)) -> nn.Sequential:
     """The head of the method, and of the systems that it is compared with: (..., width) to (..., classes)."""
     return nn.Sequential(
-        nn.LayerNorm(width), nn.Linear(width, dim), nn.GELU(), Dropout(dropout), nn.Linear(dim, len(EMOTIONS))
+        nn.LayerNorm(width), nn.Linear(width, dim), nn.GELU(), Dropout(dropout), nn.Linear(dim, classes)
     )
 
 
@@ -363,10 +365,10 @@ class Method(nn.Module):
                 self.prior = AlignmentPrior(config.alignment, config.heads)
             self.after = nn.ModuleDict({m: FeedForward(dim, drop) for m in config.modalities})
             if config.beta:
-                self.heads = nn.ModuleDict({m: nn.Linear(dim, len(EMOTIONS)) for m in config.modalities})
+                self.heads = nn.ModuleDict({m: nn.Linear(dim, config.classes) for m in config.modalities})
             if config.reconstruction:
                 self.rebuild = nn.ModuleDict({m: nn.Linear(2 * dim, dim) for m in config.modalities})
-        self.classify = classifier(parts * dim, dim, drop)
+        self.classify = classifier(parts * dim, dim, drop, config.classes)
 
     def forward(self, batch: Batch) -> Output:
         """Classify a batch."""

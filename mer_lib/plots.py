@@ -6,8 +6,9 @@ colours say. Figures keep a white ground of their own, so they read the same in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import product
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from itertools import cycle, product
 from textwrap import fill
 
 import matplotlib.pyplot as plt
@@ -23,13 +24,33 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from mer_lib.corpora.base import EMOTIONS
 from mer_lib.features import FEATURES, FRAME_SECONDS, STEP_SECONDS, frames
 
-COLOURS = {
+_EMOTION_COLOURS = {
     "happy": "#E69F00", "sad": "#0072B2", "neutral": "#7F7F7F", "angry": "#D55E00",
-    "audio": "#009E73", "text": "#CC79A7", "both": "#000000", "deadpan": "#56B4E9",
+    "excited": "#BBA500", "frustrated": "#882255", "surprise": "#44AA99", "fear": "#332288", "disgust": "#117733",
 }  # fmt: skip
+COLOURS = _EMOTION_COLOURS | {"audio": "#009E73", "text": "#CC79A7", "both": "#000000", "deadpan": "#56B4E9"}
+_SPARE = ("#999933", "#AA4499", "#88CCEE", "#661100", "#6699CC")
 MARKERS = {"A": "o", "T": "s", "A+T (w/o L_ua)": "^", "A+T": "D"}
-MAP_MARKERS = {emotion: rf"$\mathsf{{{emotion[0].upper()}}}$" for emotion in EMOTIONS} | {"audio": "o", "text": "x"}
-"""How the points of a map are drawn: each emotion as its letter."""
+
+
+def colour(name: str) -> str:
+    """Colour of an emotion, a modality or a style: the same in all figures, also for a name that nobody foresaw."""
+    return COLOURS.get(name) or _SPARE[zlib.crc32(name.encode()) % len(_SPARE)]
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Names, each once, in the order of `COLOURS`; others behind them, by the alphabet."""
+    known = list(COLOURS)
+    return sorted(set(names), key=lambda name: (known.index(name) if name in known else len(known), name))
+
+
+def letters(emotions: Iterable[str]) -> dict[str, str]:
+    """A letter for each emotion: the first of its name that none before it has taken, "U" for surprise after sad."""
+    found: dict[str, str] = {}
+    for emotion in emotions:
+        free = [letter for letter in emotion.upper() if letter not in found.values()]
+        found[emotion] = free[0] if free else emotion[0].upper()
+    return found
 
 
 def use_style() -> None:
@@ -78,21 +99,27 @@ def sound(wave: np.ndarray, sample_rate: int, title: str, clauses: list[str] | N
     return figure
 
 
-def confusion(matrix: np.ndarray, title: str, ax: Axes | None = None) -> Axes:
+def confusion(matrix: np.ndarray, title: str, ax: Axes | None = None, emotions: Sequence[str] = EMOTIONS) -> Axes:
     """Draw a confusion matrix, rows = truth, in percent of each row.
 
     Args:
-        matrix: (4, 4), rows sum to 1.
+        matrix: (classes, classes), rows sum to 1.
         title: What to see.
         ax: Where to draw; by default a new figure.
+        emotions: The classes.
     """
-    ax = ax or plt.subplots(figsize=(4.2, 3.8))[1]
+    ax = ax or plt.subplots(figsize=(4.2 + _wider(emotions), 3.8 + _wider(emotions)))[1]
     sns.heatmap(
         100 * matrix, annot=True, fmt=".0f", cmap="cividis", vmin=0, vmax=100, square=True, cbar=False, ax=ax,
-        xticklabels=EMOTIONS, yticklabels=EMOTIONS,
+        xticklabels=emotions, yticklabels=emotions,
     )  # fmt: skip
     ax.set(xlabel="decided", ylabel="true", title=title)
     return ax
+
+
+def _wider(emotions: Sequence[str]) -> float:
+    """Inches that a confusion matrix needs beyond those of four classes."""
+    return 0.4 * max(0, len(emotions) - 4)
 
 
 def confusions(
@@ -101,27 +128,31 @@ def confusions(
     gap: np.ndarray | None = None,
     half: np.ndarray | None = None,
     name: str = "difference",
+    emotions: Sequence[str] = EMOTIONS,
 ) -> Figure:
     """Draw confusion matrices side by side, in percent, and in a last panel how far two of them are apart.
 
     Args:
-        matrices: Name to (4, 4), shares; a name may have a second line.
+        matrices: Name to (classes, classes), shares; a name may have a second line.
         title: What to see.
-        gap: (4, 4), the difference; without it there is no last panel.
-        half: (4, 4), half of the width of the interval of each difference, NaN where it is not known. A frame marks
-            the differences whose interval excludes 0.
+        gap: (classes, classes), the difference; without it there is no last panel.
+        half: (classes, classes), half of the width of the interval of each difference, NaN where it is not known. A
+            frame marks the differences whose interval excludes 0.
         name: What the last panel shows.
+        emotions: The classes.
     """
-    count = len(matrices) + (gap is not None)
-    figure, panels = plt.subplots(1, count, figsize=(3.1 * count + 0.5, 4.3), sharey=True, squeeze=False)
+    count, more = len(matrices) + (gap is not None), _wider(emotions)
+    figure, panels = plt.subplots(
+        1, count, figsize=((3.1 + more) * count + 0.5, 4.3 + more), sharey=True, squeeze=False
+    )
     for ax, (panel, matrix) in zip(panels[0], matrices.items(), strict=False):
-        confusion(matrix, panel, ax)
+        confusion(matrix, panel, ax, emotions)
     if gap is not None:
         half = np.full(gap.shape, np.nan) if half is None else half
         points = [(f"{100 * g:+.0f}", f"\n±{100 * h:.0f}") for g, h in zip(gap.flat, half.flat, strict=True)]
         text = [value + (end if np.isfinite(h) else "") for (value, end), h in zip(points, half.flat, strict=True)]
         look = {"cmap": "PuOr_r", "vmin": -20, "vmax": 20, "square": True, "cbar": False}
-        look |= {"xticklabels": EMOTIONS, "yticklabels": EMOTIONS}
+        look |= {"xticklabels": emotions, "yticklabels": emotions}
         written = {"annot": np.reshape(text, gap.shape), "fmt": "", "annot_kws": {"size": 10}}
         ax = sns.heatmap(100 * gap, ax=panels[0, -1], **look, **written)
         ax.set(xlabel="decided", title=name)
@@ -311,7 +342,7 @@ def runs(results: pd.DataFrame, title: str, score: str = "ua", ax: Axes | None =
 
 
 def dialogues(table: pd.DataFrame, title: str, most: int = 12, ax: Axes | None = None) -> Axes:
-    """Draw the emotion of each turn as a coloured square with its first letter, one row per dialogue.
+    """Draw the emotion of each turn as a coloured square with its letter, one row per dialogue.
 
     Args:
         table: A corpus's table.
@@ -321,14 +352,14 @@ def dialogues(table: pd.DataFrame, title: str, most: int = 12, ax: Axes | None =
     """
     names = table["dialogue"].unique()[:most]
     ax = ax or plt.subplots(figsize=(7.5, 0.3 * len(names) + 0.9))[1]
-    longest = 1
+    longest, letter = 1, letters(ordered(table["emotion"]))
     for row, name in enumerate(names):
         emotions = table[table["dialogue"] == name].sort_values("turn")["emotion"]
         longest = max(longest, len(emotions))
         for place, emotion in enumerate(emotions):
-            ax.barh(row, 0.94, left=place, height=0.86, color=COLOURS[emotion])
-            ink = "black" if emotion == "happy" else "white"  # white on orange is hard to read
-            ax.text(place + 0.47, row, emotion[0].upper(), ha="center", va="center", color=ink, fontsize=9)
+            ax.barh(row, 0.94, left=place, height=0.86, color=colour(emotion))
+            ink = "black" if emotion in ("happy", "excited") else "white"  # white on orange is hard to read
+            ax.text(place + 0.47, row, letter[emotion], ha="center", va="center", color=ink, fontsize=9)
     ax.set(yticks=range(len(names)), ylim=(len(names) - 0.4, -0.6), xlim=(0, longest), xlabel="turn", title=title)
     ax.set_yticklabels(names, fontsize=8)
     ax.grid(False)
@@ -344,14 +375,14 @@ def spread(table: pd.DataFrame, by: str, columns: list[str], title: str) -> Figu
         columns: What to draw, one panel each.
         title: What to see.
     """
-    order = [name for name in (*EMOTIONS, "deadpan") if name in set(table[by])]
+    order = ordered(table[by])
     figure, panels = plt.subplots(1, len(columns), figsize=(10, 3.4), sharey=True, squeeze=False)
     for ax, column in zip(panels[0], columns, strict=True):
         for row, name in enumerate(order):
             values = table.loc[table[by] == name, column]
             low, left, middle, right, high = values.quantile([0.05, 0.25, 0.5, 0.75, 0.95])
-            ax.hlines(row, low, high, color=COLOURS[name], linewidth=2)
-            ax.hlines(row, left, right, color=COLOURS[name], linewidth=12)
+            ax.hlines(row, low, high, color=colour(name), linewidth=2)
+            ax.hlines(row, left, right, color=colour(name), linewidth=12)
             ax.plot(middle, row, "|", color="white", markersize=11, markeredgewidth=2)
         ax.axvline(0, color="black", linewidth=1, zorder=0)
         ax.set(xlabel=column, yticks=range(len(order)), yticklabels=order, ylim=(len(order) - 0.5, -0.5))
@@ -707,13 +738,16 @@ def bits(parts: pd.DataFrame, title: str, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def clouds(points: dict[str, dict[str, np.ndarray]], labels: np.ndarray, title: str) -> Figure:
+def clouds(
+    points: dict[str, dict[str, np.ndarray]], labels: np.ndarray, title: str, emotions: Sequence[str] = EMOTIONS
+) -> Figure:
     """Draw the vectors of the two modalities in the plane, a panel per condition, all on one scale.
 
     Args:
         points: Panel to modality to (utterances, 2); at most four, which make a square; fewer make a row.
-        labels: (utterances,), index into `EMOTIONS`; a letter in a box marks the mean of each emotion.
+        labels: (utterances,), index into `emotions`; a letter in a box marks the mean of each emotion.
         title: What to see.
+        emotions: The classes.
     """
     columns = len(points) if len(points) < 4 else 2
     rows = -(-len(points) // columns)
@@ -724,12 +758,12 @@ def clouds(points: dict[str, dict[str, np.ndarray]], labels: np.ndarray, title: 
             look = {"s": 12, "alpha": 0.45, "linewidths": 0, "color": COLOURS[modality], "marker": marker}
             ax.scatter(*cloud.T, **look, label=modality)
         for modality, cloud in modalities.items():
-            for number, emotion in enumerate(EMOTIONS):
+            for number, letter in enumerate(letters(emotions).values()):
                 if (labels == number).any():
                     shape = {"audio": "circle", "text": "square"}[modality]
                     box = {"boxstyle": f"{shape},pad=0.15", "facecolor": "white", "edgecolor": COLOURS[modality]}
                     place = cloud[labels == number].mean(0)
-                    ax.text(*place, emotion[0].upper(), ha="center", va="center", fontsize=9, bbox=box)
+                    ax.text(*place, letter, ha="center", va="center", fontsize=9, bbox=box)
         ax.set(xlabel="first direction", ylabel="second direction", aspect="equal")
         ax.set_title(name, fontweight="normal")
         ax.label_outer()
@@ -761,16 +795,19 @@ def maps(
     lines = max((note.count("\n") + 1 for note in (notes or {}).values()), default=0)
     size = (3.1 * columns + 0.2, (2.9 + 0.22 * lines) * rows + 0.6)
     figure, panels = plt.subplots(rows, columns, figsize=size, squeeze=False)
-    others = list(dict.fromkeys(str(name) for group in groups.values() for name in group if name))
-    others = [name for name in others if name not in MAP_MARKERS]
-    looks = {name: (COLOURS[name], marker) for name, marker in MAP_MARKERS.items()}
-    looks |= dict(zip(others, zip(("#0072B2", "#D55E00", "#009E73", "#E69F00"), "s+^D", strict=True), strict=False))
+    shown = list(dict.fromkeys(str(name) for group in groups.values() for name in group if name))
+    emotions = letters(name for name in ordered(shown) if name in _EMOTION_COLOURS)
+    markers = {name: rf"$\mathsf{{{letter}}}$" for name, letter in emotions.items()} | {"audio": "o", "text": "x"}
+    others = [name for name in shown if name not in markers]
+    looks = {name: (COLOURS[name], marker) for name, marker in markers.items()}
+    free = cycle(zip(("#0072B2", "#D55E00", "#009E73", "#E69F00"), "s+^D", strict=True))
+    looks |= dict(zip(others, free, strict=False))
     legend = {}
     for ax, (panel, place) in zip(panels.flat, points.items(), strict=False):
         for name in dict.fromkeys(groups[panel]):
-            colour, marker = looks[str(name)] if name else ("black", ".")
+            ink, marker = looks[str(name)] if name else ("black", ".")
             here = groups[panel] == name
-            look = {"color": colour, "marker": marker, "s": 40, "linewidths": 1 if marker in "x+" else 0.4}
+            look = {"color": ink, "marker": marker, "s": 40, "linewidths": 1 if marker in "x+" else 0.4}
             legend[name] = ax.scatter(*place[here].T, **look)
         ax.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
         ax.set_title(panel, fontweight="normal", fontsize=11)
@@ -779,9 +816,10 @@ def maps(
             side.set_visible(True)
     for ax in panels.flat[len(points) :]:
         ax.axis("off")
-    names = [name for name in [*MAP_MARKERS, *others] if name in legend]
+    names = [name for name in looks if name in legend]
     if names:
-        figure.legend([legend[n] for n in names], names, loc="outside lower center", ncols=len(names), markerscale=1.3)
+        look = {"ncols": min(len(names), max(4, 3 * columns)), "markerscale": 1.3}
+        figure.legend([legend[n] for n in names], names, loc="outside lower center", **look)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize="medium")
     return figure
 
@@ -792,7 +830,7 @@ def word_map(points: np.ndarray, words: list[str], groups: list[str], title: str
     Args:
         points: (words, 2).
         words: One name per point.
-        groups: One key of `COLOURS` per point.
+        groups: One name per point, which gives it its `colour`.
         title: What to see.
         ax: Where to draw; by default a new figure.
     """
@@ -801,7 +839,7 @@ def word_map(points: np.ndarray, words: list[str], groups: list[str], title: str
     for number, point in enumerate(points):
         places.setdefault(tuple(np.round(point, 3).tolist()), []).append(number)
     for (x, y), numbers in places.items():
-        ax.plot(x, y, "o", color=COLOURS[groups[numbers[0]]], markersize=10)
+        ax.plot(x, y, "o", color=colour(groups[numbers[0]]), markersize=10)
         label = ", ".join(words[number] for number in numbers)
         ax.annotate(label, (x, y), (9, -4), textcoords="offset points", fontsize=11)
     ax.set(xlabel="first direction", ylabel="second direction", title=title)

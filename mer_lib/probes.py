@@ -44,7 +44,7 @@ def probe(known: np.ndarray, label: np.ndarray) -> Any:
 
 def told(fitted: Any, asked: np.ndarray, label: np.ndarray) -> float:
     """Mean recall of a probe, in percent."""
-    return 100 * float(recall_score(label, fitted.predict(asked), average="macro"))
+    return 100 * float(recall_score(label, fitted.predict(asked), labels=np.unique(label), average="macro"))
 
 
 class Probes:

@@ -29,7 +29,7 @@ from mer_lib.corpora.base import EMOTIONS, SAMPLE_RATE
 from mer_lib.corpora.duet.process import Process, generator
 from mer_lib.features.audio import frames, normalise
 from mer_lib.features.batches import Utterances, pair
-from mer_lib.metrics import LABELS, proportion_interval
+from mer_lib.metrics import proportion_interval
 from mer_lib.systems.mmin import MMIN
 from mer_lib.tables import best_rules, kind_of
 from mer_lib.training import predict
@@ -158,7 +158,7 @@ def interval(right: np.ndarray, label: np.ndarray, repeats: int = 2000) -> tuple
     Args:
         right: (utterances,), 1 where the answer is right. UA is linear in it, so the difference of two systems' is
             allowed: it gives the difference of their UA, on the same utterances.
-        label: (utterances,), index into `EMOTIONS`; an emotion without utterances is left out.
+        label: (utterances,), the emotion of each as a number; an emotion without utterances is left out.
         repeats: Number of bootstrap samples.
 
     Returns:
@@ -251,7 +251,7 @@ def fit_temperature(logits: np.ndarray, label: np.ndarray) -> float:
     """
 
     def loss(log_temperature: float) -> float:
-        return log_loss(label, softmax(logits / np.exp(log_temperature), axis=1), labels=LABELS)
+        return log_loss(label, softmax(logits / np.exp(log_temperature), axis=1), labels=range(logits.shape[1]))
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log([0.05, 20.0]), method="bounded").x))
 

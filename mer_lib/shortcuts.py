@@ -73,15 +73,21 @@ def lookup(clue: pd.Series, emotion: pd.Series) -> Learner:
         clue: Its value, indexed by id.
         emotion: Labels, indexed by id.
     """
+    emotions = _classes(emotion)
 
     def learn(train: Sequence[str], test: Sequence[str]) -> np.ndarray:
-        label = pd.Categorical(emotion.loc[list(train)], EMOTIONS)
+        label = pd.Categorical(emotion.loc[list(train)], emotions)
         prior = label.value_counts().to_numpy() / len(label)
         seen = pd.crosstab(clue.loc[list(train)].to_numpy(), label.astype(str))
-        counts = seen.reindex(index=clue.loc[list(test)], columns=list(EMOTIONS)).fillna(0).to_numpy() + prior
+        counts = seen.reindex(index=clue.loc[list(test)], columns=emotions).fillna(0).to_numpy() + prior
         return np.log(np.maximum(counts / counts.sum(axis=1, keepdims=True), 1e-9))
 
     return learn
+
+
+def _classes(labels: pd.Series) -> list[str]:
+    """The emotions of a corpus, in the order of the logits here: the usual four, then others by the alphabet."""
+    return [*EMOTIONS, *sorted(set(labels) - set(EMOTIONS))]
 
 
 def planted(process: Process, starts: float = 1 / 12) -> pd.DataFrame:
@@ -134,11 +140,12 @@ def dealt(names: pd.Series, parts: int, rng: np.random.Generator) -> list[Split]
 
 def classifier(model: ClassifierMixin, features: pd.DataFrame, emotion: pd.Series) -> Learner:
     """Make a learner of a scikit-learn classifier with `predict_proba`; features are indexed by id."""
+    emotions = _classes(emotion)
 
     def learn(train: Sequence[str], test: Sequence[str]) -> np.ndarray:
         fitted = clone(model).fit(features.loc[list(train)].to_numpy(), emotion.loc[list(train)].to_numpy())
         found = pd.DataFrame(fitted.predict_proba(features.loc[list(test)].to_numpy()), columns=fitted.classes_)
-        return np.log(np.maximum(found.reindex(columns=list(EMOTIONS), fill_value=0).to_numpy(), 1e-9))
+        return np.log(np.maximum(found.reindex(columns=emotions, fill_value=0).to_numpy(), 1e-9))
 
     return learn
 
@@ -150,12 +157,12 @@ def judged(table: pd.DataFrame, splits: Iterable[Split], learn: Learner) -> pd.D
         One row per judged utterance: `id`, `session`, `emotion` (the label), and what was said: `plain`, and
         `adjusted` for the prior of the training part.
     """
-    rows = []
+    rows, emotions = [], _classes(table["emotion"])
     for train, test in splits:
-        prior = table.loc[list(train), "emotion"].value_counts(normalize=True).reindex(EMOTIONS, fill_value=0)
+        prior = table.loc[list(train), "emotion"].value_counts(normalize=True).reindex(emotions, fill_value=0)
         logits = learn(train, test)
         both = {"plain": logits, "adjusted": adjusted(logits, prior.to_numpy())}
-        said = {how: np.array(EMOTIONS)[best_class(values)] for how, values in both.items()}
+        said = {how: np.array(emotions)[best_class(values)] for how, values in both.items()}
         rows.append(table.loc[list(test), ["id", "session", "emotion"]].assign(**said))
     return pd.concat(rows, ignore_index=True)
 

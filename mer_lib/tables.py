@@ -30,11 +30,8 @@ _DECK = {"duet-i": "IEMOCAP", "iemocap": "IEMOCAP", "duet-m": "MSP-Improv", "msp
 CHANNELS = {"A": "audio", "T": "text", "A+T (w/o L_ua)": "both", "A+T": "both"}
 """What each row of Table 3 sees, and so whose ceiling it has. All other variants see both channels."""
 
-SCORES = {**{emotion: emotion for emotion in EMOTIONS}, "WA": "wa", "UA": "ua"}
-"""Printed columns of Table 3 and what `experiments.execute` calls them."""
-
 ABLATION_SCORES = {"WA": "wa", "F1": "f1", "UA": "ua"}
-"""The same of the other tables; the deck has WA and F1 there."""
+"""Printed columns and what `experiments.execute` calls them; Table 3 has the emotions instead of F1."""
 
 HEADINGS = {
     "measured": "measured, ± 95% interval over folds",
@@ -48,8 +45,9 @@ COMPARED = HEADINGS | {"sees": "reads the", "cost": "one training"}
 
 
 def deck_dataset(corpus: str) -> str | None:
-    """Which of the deck's datasets stands beside a corpus, if any does."""
-    return _DECK.get(corpora.bare(corpus))
+    """Which of the deck's datasets stands beside a corpus, if any does: one with the same classes."""
+    beside = _DECK.get(corpora.bare(corpus))
+    return beside if beside and corpora.emotions(corpus) == EMOTIONS else None
 
 
 def recorded() -> pd.DataFrame:
@@ -135,7 +133,7 @@ def table3(results: pd.DataFrame, corpus: str) -> pd.DataFrame:
 
     Returns:
         One row per variant; columns (group, column). In percent: "measured", "low" and "high" (mean and 95%
-        interval over folds) and "ceiling" with the columns happy, sad, neutral, angry, WA and UA; "reported"
+        interval over folds) and "ceiling" with a column for each emotion of the corpus, WA and UA; "reported"
         (by the deck: the four classes and "average"); "share" (WA, UA: measured over ceiling). "sees": context,
         "dialogue" or "utterance". "cost": parameters, seconds of a training, folds, seeds. Groups that nobody knows
         for this corpus are absent.
@@ -145,7 +143,8 @@ def table3(results: pd.DataFrame, corpus: str) -> pd.DataFrame:
 
     Shown in chapter 11.
     """
-    return _arranged(results, corpus, "table3", SCORES)
+    emotions = {emotion: emotion for emotion in corpora.emotions(corpus)}
+    return _arranged(results, corpus, "table3", emotions | {"WA": "wa", "UA": "ua"})
 
 
 def ablation(results: pd.DataFrame, corpus: str, table: str) -> pd.DataFrame:
@@ -180,7 +179,7 @@ def _arranged(results: pd.DataFrame, corpus: str, table: str, scores: dict[str, 
     _require_same_runs(runs)
     found = summary(runs, by=("variant",)).loc[variants]
     groups = {
-        group: pd.DataFrame({shown: found[name, end] for shown, name in scores.items()})
+        group: pd.DataFrame({shown: found.get((name, end), np.nan) for shown, name in scores.items()}, index=variants)
         for group, end in (("measured", "mean"), ("low", "low"), ("high", "high"))
     }
     number, beside = table.removeprefix("table"), deck_dataset(corpus)
@@ -582,5 +581,7 @@ def _cell(table: pd.DataFrame, variant: str, group: str, column: str) -> str:
         return f"{value:,.0f}"
     if group != "measured":
         return f"{value:.2f}" if group == "reported" else f"{value:.1f}"
+    if np.isnan(value):  # no fold has an utterance of that class to test on
+        return "–"
     half = (table.loc[variant, ("high", column)] - table.loc[variant, ("low", column)]) / 2
     return f"{value:.1f}<br><small>±{half:.1f}</small>" if np.isfinite(half) else f"{value:.1f}"

@@ -67,7 +67,7 @@ class Trained:
     system: nn.Module
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
-    prior: np.ndarray = field(default_factory=lambda: np.full(len(EMOTIONS), 1 / len(EMOTIONS)))
+    prior: np.ndarray = field(default_factory=lambda: even_shares(len(EMOTIONS)))
 
 
 def seed_everything(seed: int) -> torch.Generator:
@@ -78,7 +78,12 @@ def seed_everything(seed: int) -> torch.Generator:
 
 def class_shares(utterances: Utterances) -> np.ndarray:
     """Share of each class, (classes,)."""
-    return np.bincount(utterances.labels.numpy(), minlength=len(EMOTIONS)) / len(utterances)
+    return np.bincount(utterances.labels.numpy(), minlength=len(utterances.emotions)) / len(utterances)
+
+
+def even_shares(classes: int) -> np.ndarray:
+    """The same share for each class, (classes,)."""
+    return np.full(classes, 1 / classes)
 
 
 def needs_context(system: nn.Module) -> bool:
@@ -124,8 +129,8 @@ def train(
     order, started = seed_everything(seed), time.perf_counter()
     prior, weight = class_shares(data), None
     if config.balanced:
-        weight = torch.tensor(1 / np.maximum(prior, 1e-9) / len(EMOTIONS), dtype=torch.float32)
-        prior = np.full(len(EMOTIONS), 1 / len(EMOTIONS))
+        weight = torch.tensor(1 / np.maximum(prior, 1e-9) / len(prior), dtype=torch.float32)
+        prior = even_shares(len(prior))
     optimiser = torch.optim.AdamW(_learning(system, config.rate), lr=config.rate, weight_decay=config.decay, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: min(1.0, (done + 1) / config.warm_up))
     averaged = torch.optim.swa_utils.AveragedModel(
@@ -143,7 +148,7 @@ def train(
             averaged.update_parameters(system)
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) * len(batch.label) / len(data)
-        found = scores(predict(averaged.module, dev), dev.labels.numpy(), prior)
+        found = scores(predict(averaged.module, dev), dev.labels.numpy(), prior, dev.emotions)
         result.history.append({"epoch": epoch + 1, **sums, **{f"dev_{k}": found[k] for k in ("wa", "ua", "f1")}})
         if watch:
             watch(averaged.module)

@@ -242,20 +242,27 @@ MELD_TWICE = "dia0_utt1"
 """Clip of the test part that was cut again."""
 
 
-def meld(root: Path, each: int = 1, seconds: float | None = SECONDS, videos: bool = True) -> Path:
-    """Make a tree like MELD.Raw: dialogues of one utterance per emotion and one of another, `each` per part.
+def meld(
+    root: Path,
+    each: int = 1,
+    seconds: float | None = SECONDS,
+    videos: bool = True,
+    others: tuple[str, ...] = ("surprise",),
+) -> Path:
+    """Make a tree like MELD.Raw: dialogues of one utterance per emotion and one of each other one, `each` per part.
 
     Args:
         root: Where.
         each: Dialogues per part.
         seconds: Of each clip; None for the whole.
         videos: Whether the video clips lie beside the sound.
+        others: Labels that are none of the four classes.
     """
     for number, part in enumerate(MELD_FOLDERS, start=1):
         supply = {emotion: clips(number, emotion, seconds) for emotion in EMOTIONS}
         rows, folder = [], root / MELD_FOLDERS[part]
         for dialogue in range(each):
-            for i, emotion in enumerate([*EMOTIONS, "surprise"]):
+            for i, emotion in enumerate([*EMOTIONS, *others]):
                 clip = next(supply[emotion if emotion in supply else "neutral"])
                 utterance = i + (i > 1)  # a gap
                 rows.append(_meld_row(clip.text, MELD_CODES.get(emotion, emotion), dialogue, utterance))

@@ -7,11 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from mer_lib.corpora import duet, iemocap, meld, msp_improv
-from mer_lib.corpora.base import Corpus, CorpusError
+from mer_lib.corpora.base import EMOTIONS, Corpus, CorpusError, label_set
 from mer_lib.corpora.reading import say_left_out
 
-BROUGHT = {module.NAME: module.load for module in (iemocap, msp_improv, meld)}
+_MODULES = (iemocap, msp_improv, meld)
+
+BROUGHT = {module.NAME: module.load for module in _MODULES}
 """Loaders of the corpora that the reader brings."""
+
+SETS = {module.NAME: module.SETS for module in _MODULES if hasattr(module, "SETS")}
+"""Their sets of classes, the usual one first: number of classes to the class of each label of the release."""
+
+EVERY_EMOTION = tuple(
+    dict.fromkeys(e for known in SETS.values() for classes in known.values() for e in classes.values())
+)
+"""The classes of all corpora, the usual four first."""
 
 
 def names() -> list[str]:
@@ -24,6 +34,12 @@ def bare(name: str) -> str:
     return name.partition("?")[0]
 
 
+def options_of(name: str) -> list[str]:
+    """Options that may follow the name of a corpus, see `asked`."""
+    loader = BROUGHT.get(bare(name), duet.load)
+    return [option for option in inspect.signature(loader).parameters if option not in ("name", "root")]
+
+
 def asked(name: str) -> dict[str, str]:
     """Options that follow the name of a corpus, as in "msp-improv?conditions=PS"; several are joined by "&".
 
@@ -32,14 +48,27 @@ def asked(name: str) -> dict[str, str]:
     """
     if bare(name) not in names():
         raise CorpusError(f"There is no corpus {bare(name)!r}; known are {', '.join(names())}.")
-    loader = BROUGHT.get(bare(name), duet.load)
-    known = [option for option in inspect.signature(loader).parameters if option not in ("name", "root")]
+    known = options_of(name)
     options = dict(part.partition("=")[::2] for part in name.partition("?")[2].split("&") if part)
     for option, value in options.items():
         if option not in known or not value:
             wrong = "no value for" if option in known else "no"
             raise CorpusError(f"{bare(name)} has {wrong} option {option!r}; it takes {', '.join(known) or 'none'}.")
     return options
+
+
+def emotions(name: str) -> tuple[str, ...]:
+    """Classes of a corpus, in order, as its name and the options in it tell; nothing is read.
+
+    Raises:
+        CorpusError: If the corpus, an option or the set of classes is unknown.
+    """
+    number, known = asked(name).get("labels", "").partition(":")[0], SETS.get(bare(name))
+    if known is None:
+        return EMOTIONS
+    usual = str(next(iter(known)))  # also those of a label table
+    classes = label_set(bare(name), number if number.isdecimal() else usual, known)
+    return tuple(dict.fromkeys(classes.values()))
 
 
 def load(name: str, root: str | Path | None = None, **options: Any) -> Corpus:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 EMOTIONS = ("happy", "sad", "neutral", "angry")
-"""The four classes, in the order of the deck's Table 3."""
+"""The classes of a corpus that does not name others, in the order of the deck's Table 3."""
 
 SAMPLE_RATE = 16_000
 
@@ -36,6 +36,40 @@ class Fold(NamedTuple):
     test: list[str]
 
 
+def label_set(name: str, labels: int | str, known: Mapping[int, Mapping[str, str]], more: str = "") -> dict[str, str]:
+    """Return one of the sets of classes that a corpus can be loaded with.
+
+    Args:
+        name: Name of the corpus.
+        labels: How many classes, as a number or in digits.
+        known: Number of classes to each set: label in the release to class. Labels that a set lacks are left out.
+        more: What else there is, for the error.
+
+    Raises:
+        CorpusError: If the corpus has no such set; the message names those it has.
+    """
+    for number, classes in known.items():
+        if str(labels) == str(number):
+            return dict(classes)
+    raise CorpusError(f"{name} has no labels={labels}; it has {choices(known)}{more}.")
+
+
+def choices(known: Mapping[int, Mapping[str, str]]) -> str:
+    """Say which sets of classes there are, as one asks for them."""
+    return " and ".join(f"labels={n} ({', '.join(dict.fromkeys(known[n].values()))})" for n in known)
+
+
+def none_of(classes: Mapping[str, str], label: str) -> str:
+    """Say why an utterance is left out whose label is none of the classes."""
+    return f"is labelled {label}, none of the {in_words(len(set(classes.values())))} classes"
+
+
+def in_words(number: int) -> str:
+    """A number from 1 to 9 as a word, such as "six"; any other one in digits."""
+    words = "one two three four five six seven eight nine".split()
+    return dict(enumerate(words, start=1)).get(number, str(number))
+
+
 @dataclass
 class Corpus:
     """A corpus of spoken, transcribed and labelled utterances.
@@ -51,6 +85,7 @@ class Corpus:
         truth: What was planted, one row per utterance indexed by id; None where nobody knows it.
         version: Changes whenever the sound behind the table does.
         official: Sessions of "train", "dev" and "test" where a corpus comes with a split: its one fold.
+        emotions: The classes, in the order in which systems number them and tables show them.
         fallible: Whether single sounds may turn out unusable: `features.check_audio` then looks at all of them, and
             leaves those out, before features are made. Elsewhere such a sound is an error.
     """
@@ -64,6 +99,7 @@ class Corpus:
     truth: pd.DataFrame | None = None
     version: str = ""
     official: dict[str, list[str]] | None = None
+    emotions: tuple[str, ...] = EMOTIONS
     fallible: bool = False
     sample_rate: int = SAMPLE_RATE
 
@@ -78,9 +114,9 @@ class Corpus:
             raise CorpusError(
                 f"{self.name} lists the id {twice[0]!r} {twice.count(twice[0]) + 1} times; ids must differ."
             )
-        unknown = sorted(set(self.table["emotion"]) - set(EMOTIONS))
+        unknown = sorted(set(self.table["emotion"]) - set(self.emotions))
         if unknown:
-            raise CorpusError(f"{self.name} has the unknown emotions {unknown}; known are {list(EMOTIONS)}.")
+            raise CorpusError(f"{self.name} has the unknown emotions {unknown}; known are {list(self.emotions)}.")
         self.table = self.table.set_index("id", drop=False).rename_axis(None)
 
     def __len__(self) -> int:
@@ -114,7 +150,8 @@ class Corpus:
     def content(self) -> str:
         """Return a text that changes when the table or the split does: labels, texts, speakers, turns."""
         rows = self.table[list(COLUMNS)].to_csv(index=False)
-        return hashlib.sha256(f"{rows} {self.official}".encode()).hexdigest()
+        others = "" if self.emotions == EMOTIONS else f" {self.emotions}"  # the four were once the only ones
+        return hashlib.sha256(f"{rows} {self.official}{others}".encode()).hexdigest()
 
     def folds(self, by: str = "session") -> list[Fold]:
         """Leave one session out: test on it, choose on the next one, train on the others.

@@ -2,8 +2,9 @@
 
     corpus = corpora.load("iemocap", root="/data/IEMOCAP_full_release")
 
-The classes are those of the field: `hap` and `exc` are happy, and what is neither angry, happy, sad nor neutral is
-left out. No sound is opened here. Shown in chapter 02.
+The four classes are those of the field: `hap` and `exc` are happy, and what is neither angry, happy, sad nor neutral is
+left out. The six (`labels=6`) are those of work on conversations (Majumder et al. 2019, DialogueRNN): `exc` is excited,
+`fru` frustrated. No sound is opened here. Shown in chapter 02.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from mer_lib.corpora import reading
-from mer_lib.corpora.base import EMOTIONS, Corpus, CorpusError
+from mer_lib.corpora.base import EMOTIONS, Corpus, CorpusError, choices, label_set, none_of
 from mer_lib.corpora.reading import Repair, Skip
 
 NAME = "iemocap"
@@ -27,8 +28,15 @@ SESSIONS = range(1, 6)
 CLASSES = {"hap": "happy", "exc": "happy", "sad": "sad", "neu": "neutral", "ang": "angry"} | {e: e for e in EMOTIONS}
 """Class of each label of the release, and, for label tables, of each class."""
 
-OTHERS = ("fru", "xxx", "sur", "fea", "oth", "dis")
-"""Labels of the release beside those of the four classes; xxx is no agreement."""
+SETS = {
+    4: CLASSES | {"excited": "happy"},
+    6: {label: name for label, name in CLASSES.items() if label != "exc"}
+    | {label: name for name in ("excited", "frustrated") for label in (name[:3], name)},
+}
+"""The same for each number of classes that one can ask for."""
+
+OTHERS = ("fru", "xxx", "sur", "fea", "oth", "dis", "frustrated")
+"""Labels beside those of the four classes; xxx is no agreement."""
 
 EXPECTED = pd.DataFrame(
     {
@@ -50,6 +58,7 @@ RELEASED = 10_039
 _LOOKED_FOR = (
     "Session*/dialog/EmoEvaluation/*.txt, Session*/dialog/transcriptions/*.txt and Session*/sentences/wav/*/*.wav"
 )
+_OWN = ", and takes your own labels from a CSV file with the columns id and emotion, labels=FILE or labels=6:FILE"
 _UTTERANCE = re.compile(
     r"(?P<dialogue>Ses0(?P<session>[1-5])[FM]_(?P<scenario>impro[0-9]{2}|script[0-9]{2}_[0-9])[a-z]?)"
     r"_(?P<gender>[FM])(?:XX)?[0-9]+"
@@ -63,14 +72,15 @@ _SAID = re.compile(r"(\S+)\s*\[[^\]]*\]:(.*)")
 _TAG = re.compile(r"\[[^\]]*\]|<[^>]*>")
 
 
-def load(root: str | Path | None = None, labels: str | Path | None = None) -> Corpus:
-    """Load the four classes of IEMOCAP.
+def load(root: str | Path | None = None, labels: int | str | Path = 4) -> Corpus:
+    """Load IEMOCAP with its four classes, or with six.
 
     Args:
         root: The folder IEMOCAP_full_release, which holds Session1 to Session5.
-        labels: A CSV file with the columns `id` and `emotion` (codes of the release, or names of the four classes),
-            used in place of the release's labels: the conversational variant, for instance. What it does not name is
-            left out. A relative path starts at the folder IEMOCAP_full_release.
+        labels: Number of classes, 4 or 6; or a CSV file with the columns `id` and `emotion` (codes of the release, or
+            names of the classes), used in place of the release's labels: the conversational variant, for instance.
+            What it does not name is left out. A relative path starts at the folder IEMOCAP_full_release. Its classes
+            are four; with "6:" before its name, six.
 
     Returns:
         The corpus. Columns beside the common ones: `style` (improvised or scripted), `label` (as in the release or
@@ -79,20 +89,37 @@ def load(root: str | Path | None = None, labels: str | Path | None = None) -> Co
         turns of the dialogue that were rated, in the order in which they begin; turns may overlap.
 
     Raises:
-        CorpusError: If the folder is not the release, nothing in it can be used, or the label table cannot be read.
+        CorpusError: If the folder is not the release, nothing in it can be used, there is no such set of classes, or
+            the label table cannot be read.
     """
+    classes, table = _asked(str(labels))
     folder = _home(root)
     skipped: list[Skip] = []
     repaired: list[Repair] = []
     found = _gather(folder, skipped, repaired)
-    given, table = None, ""
-    if labels is not None:
-        table = reading.text(folder / Path(labels).expanduser(), repaired)
-        given, problems = parse_labels(table, str(labels))
+    given, content = None, ""
+    if table is not None:
+        content = _read_table(folder / Path(table).expanduser(), repaired)
+        given, problems = parse_labels(content, table)
         skipped += problems
-        skipped += [Skip(name, str(labels), "is not in the release") for name in given if name not in found.turns]
-    rows = _rows(folder, found, given, skipped)
-    return reading.corpus(NAME, folder, rows, skipped, repaired, _LOOKED_FOR, version=table)
+        skipped += [Skip(name, table, "is not in the release") for name in given if name not in found.turns]
+    rows = _rows(folder, found, given, classes, skipped)
+    known = {"version": content, "emotions": tuple(dict.fromkeys(classes.values()))}
+    return reading.corpus(NAME, folder, rows, skipped, repaired, _LOOKED_FOR, **known)
+
+
+def _asked(labels: str) -> tuple[dict[str, str], str | None]:
+    """Class of each label, and the name of the label table, if one was given."""
+    number, colon, table = labels.partition(":")
+    if not number.isdecimal():
+        number, colon, table = "4", ":", labels
+    return label_set(NAME, number, SETS, _OWN), table if colon else None
+
+
+def _read_table(path: Path, repaired: list[Repair]) -> str:
+    if not path.is_file():
+        raise CorpusError(f"There is no label table {path}; {NAME} has {choices(SETS)}{_OWN}.")
+    return reading.text(path, repaired)
 
 
 def _home(root: str | Path | None) -> Path:
@@ -242,31 +269,31 @@ def parse_labels(content: str, where: str) -> tuple[dict[str, str], list[Skip]]:
     return labels, skipped
 
 
-def _rows(folder: Path, found: Found, given: dict[str, str] | None, skipped: list[Skip]) -> list[dict]:
+def _rows(
+    folder: Path, found: Found, given: dict[str, str] | None, classes: dict[str, str], skipped: list[Skip]
+) -> list[dict]:
     """The utterances that have a class, a transcript and a sound, in the order in which they begin."""
     turns, rows, place = found.turns, [], Counter[str]()
     for name in sorted(turns, key=lambda n: (turns[n]["dialogue"], turns[n]["start"], turns[n]["end"], n)):
         turn, dialogue = turns[name], turns[name]["dialogue"]
         label = turn["label"] if given is None else given.get(name, "")
-        if why := _lack(name, label, found):
+        if why := _lack(name, label, found, classes):
             skipped.append(Skip(name, dialogue, why))
         else:
             said = found.spoken[name]
             words = " ".join(_TAG.sub(" ", said).split())
-            own = {"id": name, "text": words, "emotion": CLASSES[label], "label": label, "turn": place[dialogue]}
+            own = {"id": name, "text": words, "emotion": classes[label], "label": label, "turn": place[dialogue]}
             rows.append({**turn, **own, "audio": _within(folder, found.sounds[name]), "transcript": said})
         place[dialogue] += 1
     return rows
 
 
-def _lack(name: str, label: str, found: Found) -> str:
+def _lack(name: str, label: str, found: Found, classes: dict[str, str]) -> str:
     """Why an utterance cannot be used, or nothing."""
     if not label:
         return "is not in the label table"
-    if label in OTHERS:
-        return f"is labelled {label}, none of the four classes"
-    if label not in CLASSES:
-        return f"has the unknown label {label!r}"
+    if label not in classes:
+        return none_of(classes, label) if label in OTHERS else f"has the unknown label {label!r}"
     if name not in found.spoken:
         return "has no transcript"
     return "" if name in found.sounds else "has no sound file"

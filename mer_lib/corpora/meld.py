@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from mer_lib.corpora import reading
-from mer_lib.corpora.base import Corpus, CorpusError
+from mer_lib.corpora.base import Corpus, CorpusError, label_set, none_of
 from mer_lib.corpora.reading import Repair, Skip
 
 NAME = "meld"
@@ -24,7 +24,13 @@ CLIPS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_
 """Folder of the clips of each part."""
 
 CLASSES = {"joy": "happy", "sadness": "sad", "neutral": "neutral", "anger": "angry"}
+"""Which of the four classes each label of the release is."""
+
 OTHERS = ("surprise", "fear", "disgust")
+"""Labels beside those of the four classes."""
+
+SETS = {4: CLASSES, 7: CLASSES | {label: label for label in OTHERS}}
+"""Class of each label for each number of classes that one can ask for."""
 
 EXPECTED = pd.DataFrame(
     {
@@ -47,12 +53,13 @@ _TIME = re.compile(r"([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})[,.]([0-9]{1,3})")
 _COUNT = re.compile(r"[0-9]{1,9}")
 
 
-def load(root: str | Path | None = None) -> Corpus:
-    """Load the four classes of MELD.
+def load(root: str | Path | None = None, labels: int | str = 4) -> Corpus:
+    """Load MELD with four of its classes, or with all seven.
 
     Args:
         root: The folder that holds the three tables `*_sent_emo.csv` and the three folders of clips, or whose
             folders do.
+        labels: Number of classes, 4 or 7.
 
     Returns:
         The corpus, with one fold, the official one. `session` is the part (train, dev or test), and ids begin with
@@ -61,8 +68,10 @@ def load(root: str | Path | None = None) -> Corpus:
         Columns beside the common ones: `label` and `sentiment`.
 
     Raises:
-        CorpusError: If a table, a folder of clips or all its wav files are missing, or nothing can be used.
+        CorpusError: If a table, a folder of clips or all its wav files are missing, nothing can be used, or there is
+            no such set of classes.
     """
+    classes = label_set(NAME, labels, SETS)
     folder = reading.home(root, NAME, "train_sent_emo.csv, dev_sent_emo.csv and test_sent_emo.csv", ASK)
     rows: list[dict] = []
     skipped: list[Skip] = []
@@ -73,9 +82,10 @@ def load(root: str | Path | None = None) -> Corpus:
             raise CorpusError(f"There is no {part}_sent_emo.csv in {folder} or its folders. Get it from {ASK}.")
         turns, problems = parse_table(reading.text(path, repaired), part, path.name)
         skipped += problems
-        rows += _with_sound(folder, clips, turns, skipped)
+        rows += _with_sound(folder, clips, turns, classes, skipped)
     looked_for = f"wav files named dia0_utt0.wav in {', '.join(CLIPS.values())}"
-    return reading.corpus(NAME, folder, rows, skipped, repaired, looked_for, official={part: [part] for part in CLIPS})
+    known = {"official": {part: [part] for part in CLIPS}, "emotions": tuple(classes.values())}
+    return reading.corpus(NAME, folder, rows, skipped, repaired, looked_for, **known)
 
 
 def how_to_make_wavs(clips: Path) -> str:
@@ -131,7 +141,9 @@ def _turn(row: dict[str, str], part: str, dialogue: int, utterance: int) -> dict
     }
 
 
-def _with_sound(folder: Path, clips: str, turns: list[dict], skipped: list[Skip]) -> list[dict]:
+def _with_sound(
+    folder: Path, clips: str, turns: list[dict], classes: dict[str, str], skipped: list[Skip]
+) -> list[dict]:
     """The utterances of one part that have a class and a usable sound; the others go to `skipped`."""
     place = reading.find(folder, clips)
     if place is None:
@@ -146,11 +158,11 @@ def _with_sound(folder: Path, clips: str, turns: list[dict], skipped: list[Skip]
     rows = []
     for turn in turns:
         clip = named[turn["id"]]
-        if why := _lack(turn, clip, sounds, videos):
+        if why := _lack(turn, clip, sounds, videos, classes):
             skipped.append(Skip(turn["id"], str(place / clip), why))
             continue
         try:
-            rows.append(_row(folder, turn, sounds[clip]))
+            rows.append(_row(folder, turn, sounds[clip], classes))
         except reading.UnusableError as error:
             skipped.append(Skip(turn["id"], str(sounds[clip]), error.why))
     return rows
@@ -162,12 +174,10 @@ def _clip(name: str, there: set[str]) -> str:
     return again if again in there else name
 
 
-def _lack(turn: dict, clip: str, sounds: dict[str, Path], videos: dict[str, Path]) -> str:
+def _lack(turn: dict, clip: str, sounds: dict[str, Path], videos: dict[str, Path], classes: dict[str, str]) -> str:
     """Why an utterance cannot be used, or nothing."""
-    if turn["label"] in OTHERS:
-        return f"is labelled {turn['label']}, none of the four classes"
-    if turn["label"] not in CLASSES:
-        return f"has the unknown label {turn['label']!r}"
+    if (label := turn["label"]) not in classes:
+        return none_of(classes, label) if label in OTHERS else f"has the unknown label {label!r}"
     if not turn["text"]:
         return "has no text"
     if clip in sounds:
@@ -175,7 +185,7 @@ def _lack(turn: dict, clip: str, sounds: dict[str, Path], videos: dict[str, Path
     return "has a clip but no wav file: ffmpeg could not read it, or was not run" if clip in videos else "has no clip"
 
 
-def _row(folder: Path, turn: dict, path: Path) -> dict:
+def _row(folder: Path, turn: dict, path: Path, classes: dict[str, str]) -> dict:
     """One row of the table.
 
     Raises:
@@ -184,7 +194,7 @@ def _row(folder: Path, turn: dict, path: Path) -> dict:
     duration = reading.seconds(path)
     if duration > LONGEST:
         raise reading.UnusableError(path, f"is longer than {LONGEST:.0f} s: wrongly cut")
-    own = {"emotion": CLASSES[turn["label"]], "end": turn["start"] + duration}
+    own = {"emotion": classes[turn["label"]], "end": turn["start"] + duration}
     return {
         **{column: value for column, value in turn.items() if column != "clip"},
         **own,

@@ -15,13 +15,16 @@ from pathlib import Path
 import pandas as pd
 
 from mer_lib.corpora import reading
-from mer_lib.corpora.base import Corpus, CorpusError
+from mer_lib.corpora.base import Corpus, CorpusError, label_set
 from mer_lib.corpora.reading import Repair, Skip
 
 NAME = "msp-improv"
 ASK = "the MSP lab, https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Improv.html"
 
 CLASSES = {"H": "happy", "S": "sad", "N": "neutral", "A": "angry"}
+SETS = {4: CLASSES}
+"""Class of each label for each number of classes that one can ask for: the raters could choose among these four."""
+
 OTHERS = {"X": "the raters did not agree", "O": "the raters said: another emotion"}
 
 CONDITIONS = {"P": "natural interaction", "R": "target read", "S": "other improvised", "T": "target improvised"}
@@ -52,13 +55,14 @@ _UTTERANCE = re.compile(rf"([^;]+?)\.avi\s*;\s*(\w+)\s*;\s*{_SCALES}")
 _RATER = re.compile(rf"([^;]+?)\s*;\s*(\w+)\s*;(.*);\s*{_SCALES}")
 
 
-def load(root: str | Path | None = None, conditions: Iterable[str] = "PRST") -> Corpus:
+def load(root: str | Path | None = None, conditions: Iterable[str] = "PRST", labels: int | str = 4) -> Corpus:
     """Load the four classes of MSP-IMPROV.
 
     Args:
         root: The folder that holds Evaluation.txt, session1 to session6 (perhaps in a folder Audio) and
             All_human_transcriptions (perhaps in a folder Human_transcriptions).
         conditions: Which of `CONDITIONS`.
+        labels: Number of classes: 4, there are no others.
 
     Returns:
         The corpus. `start` is 0 and `end` the duration, since the release has no times; `turn` is the number in the
@@ -70,8 +74,10 @@ def load(root: str | Path | None = None, conditions: Iterable[str] = "PRST") -> 
         ones) and `agreement` (share of them that chose the label).
 
     Raises:
-        CorpusError: If the folder is not the release, a condition is unknown, or nothing in it can be used.
+        CorpusError: If the folder is not the release, a condition or a set of classes is unknown, or nothing in it can
+            be used.
     """
+    label_set(NAME, labels, SETS, " and no others")
     wanted = set(conditions)
     if not wanted or wanted - set(CONDITIONS):
         known = ", ".join(f"{letter} ({what})" for letter, what in CONDITIONS.items())

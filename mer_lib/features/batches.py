@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -38,7 +39,7 @@ class Batch:
         text: (batch, words), ids; or (batch, words, ...), what a pretrained encoder says of each word or part of one.
         text_mask: (batch, words).
         text_span: (batch, words, 2), where each word begins and ends in its utterance, 0 to 1.
-        label: (batch,), index into `EMOTIONS`.
+        label: (batch,), index into the emotions of the corpus.
         place: (batch, 3), numbers of the dialogue, of the turn in it, and of the speaker. Only systems with
             `context` read it; their batches hold whole dialogues, the turns of each in order.
     """
@@ -64,9 +65,10 @@ class Utterances:
         audio: (steps, features) each; or a function that returns them, called when sound is first asked for.
         text: Word ids, (words,) each; or their vectors, (words, ...) each.
         spans: (words, 2) each.
-        labels: Index into `EMOTIONS` each.
+        labels: Index into `emotions` each.
         places: Numbers of dialogue, turn and speaker each; by default every utterance is a dialogue of its own.
         steps: How many steps of sound each has; needed where `audio` is a function.
+        emotions: The classes of the corpus.
 
     Raises:
         CorpusError: If there is no utterance, a sequence is empty, or a feature is NaN or infinite.
@@ -81,6 +83,7 @@ class Utterances:
         labels: Sequence[int],
         places: np.ndarray | None = None,
         steps: Sequence[int] | None = None,
+        emotions: tuple[str, ...] = EMOTIONS,
     ) -> None:
         if not len(ids):
             raise CorpusError("A split without utterances cannot be batched; look at the fold it comes from.")
@@ -94,6 +97,7 @@ class Utterances:
                 raise CorpusError(f"{name} has {length} frames and {len(words)} words; both need at least one.")
             _require_finite(name, words)
         self.labels = torch.as_tensor(np.asarray(labels), dtype=torch.long)
+        self.emotions = emotions
         alone = np.column_stack([np.arange(len(ids)), np.zeros((len(ids), 2), int)])
         self.places = torch.tensor(alone if places is None else places, dtype=torch.long)
 
@@ -214,6 +218,11 @@ class Prepared:
     features: int = STEP_FEATURES
     pretrained: dict[str, Pretrained] = field(default_factory=dict)
 
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """The classes of the corpus."""
+        return self.train.emotions
+
 
 def prepare(
     corpus: Corpus,
@@ -251,11 +260,11 @@ def prepare(
             f"No utterance of the {empty[0]} part of fold {fold.name} of {corpus.name} can be used; `skipped` of the"
             " corpus says why of each. Restore its sounds, or use other folds."
         )
-    missing = [e for e in EMOTIONS if e not in set(table.loc[fold.train, "emotion"])]
-    if missing:
+    if missing := _absent(corpus, fold.train):
         raise CorpusError(
             f"Fold {fold.name} of {corpus.name} trains without any {missing[0]} utterance; use other folds."
         )
+    say_absent(corpus, fold)
     places = table[["dialogue", "turn", "speaker"]].apply(lambda column: pd.factorize(column, sort=True)[0])
     asked = {m: encoder for m, encoder in (("audio", audio), ("text", text)) if encoder}
     for encoder in asked.values():
@@ -265,14 +274,38 @@ def prepare(
     steps = None if audio else shipped_steps(corpus)
 
     def split(ids: list[str]) -> Utterances:
-        labels = [EMOTIONS.index(emotion) for emotion in table.loc[ids, "emotion"]]
+        labels = [corpus.emotions.index(emotion) for emotion in table.loc[ids, "emotion"]]
         words, spans = zip(*(encode(name) for name in ids), strict=True)
         known = [steps[name] for name in ids] if steps else None
-        return Utterances(
-            ids, lambda: [sounds()[i] for i in ids], words, spans, labels, places.loc[ids].to_numpy(), known
-        )
+        turns = places.loc[ids].to_numpy()
+        return Utterances(ids, lambda: [sounds()[i] for i in ids], words, spans, labels, turns, known, corpus.emotions)
 
     return Prepared(fold, split(fold.train), split(fold.dev), split(fold.test), vectors, features, asked)
+
+
+def say_absent(corpus: Corpus, fold: Fold) -> None:
+    """Print which classes dev or test of a fold lack, since scores there are means over fewer; the same only once.
+
+    Processes that help with the work are silent.
+    """
+    for part in ("dev", "test"):
+        absent = _absent(corpus, getattr(fold, part))
+        if 0 < len(absent) < len(corpus.emotions) and multiprocessing.current_process().name == "MainProcess":
+            _say(
+                f"Fold {fold.name} of {corpus.name} has no {' or '.join(absent)} utterance in {part}:"
+                " UA and F1 there are means over the classes that it has."
+            )
+
+
+def _absent(corpus: Corpus, ids: Sequence[str]) -> list[str]:
+    """Classes of which a part has no utterance."""
+    there = set(corpus.table.loc[list(ids), "emotion"])
+    return [emotion for emotion in corpus.emotions if emotion not in there]
+
+
+@cache
+def _say(sentence: str) -> None:
+    print(sentence)
 
 
 def _sounds(

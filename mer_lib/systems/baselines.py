@@ -8,19 +8,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mer_lib.corpora.base import EMOTIONS
 from mer_lib.features.batches import Batch
 from mer_lib.model import Output, Words, pool
 from mer_lib.systems.parts import SystemConfig
 
 
 class Majority(nn.Module):
-    """Hears and reads nothing: four learned logits, which become the class shares of the training split."""
+    """Hears and reads nothing: a learned logit per class, which become the class shares of the training split."""
 
     def __init__(self, config: SystemConfig, features: int, vectors: Tensor) -> None:
         super().__init__()
         self.config = config
-        self.logits = nn.Parameter(torch.zeros(len(EMOTIONS)))
+        self.logits = nn.Parameter(torch.zeros(config.classes))
 
     def forward(self, batch: Batch) -> Output:
         """The same answer to every utterance."""
@@ -40,7 +39,7 @@ class Logistic(nn.Module):
         self.words = Words.from_pretrained(vectors.clone(), freeze=True)
         width = {"audio": features, "text": vectors.shape[1]}
         self.norm = nn.ModuleDict({m: nn.LayerNorm(width[m], elementwise_affine=False) for m in config.modalities})
-        self.classify = nn.Linear(sum(width[m] for m in config.modalities), len(EMOTIONS))
+        self.classify = nn.Linear(sum(width[m] for m in config.modalities), config.classes)
 
     def forward(self, batch: Batch) -> Output:
         """Classify a batch."""

@@ -49,10 +49,10 @@ class BcLstm(nn.Module):
         names, dim, drop, both = config.modalities, config.dim, config.dropout, config.bidirectional
         self.encode = UtteranceEncoder(names, features, vectors, dim, drop)
         self.first = nn.ModuleDict({m: Recurrent(dim, dim, "lstm", both) for m in names})
-        self.heads = nn.ModuleDict({m: classifier(dim, dim, drop) for m in names})
+        self.heads = nn.ModuleDict({m: classifier(dim, dim, drop, config.classes) for m in names})
         if len(names) > 1:
             self.second = Recurrent(len(names) * dim, dim, "lstm", both)
-            self.classify = classifier(dim, dim, drop)
+            self.classify = classifier(dim, dim, drop, config.classes)
 
     def forward(self, batch: Batch) -> Output:
         """Classify the utterances of whole dialogues."""

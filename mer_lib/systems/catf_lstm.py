@@ -61,11 +61,11 @@ class CatfLstm(nn.Module):
         names, dim, drop = config.modalities, config.dim, config.dropout
         self.encode = UtteranceEncoder(names, features, vectors, dim, drop)
         self.first = nn.ModuleDict({m: CatLstm(dim) for m in names})
-        self.heads = nn.ModuleDict({m: classifier(dim, dim, drop) for m in names})
+        self.heads = nn.ModuleDict({m: classifier(dim, dim, drop, config.classes) for m in names})
         if len(names) > 1:
             self.fuse = AttentionFusion(names, dim)
             self.second = CatLstm(dim)
-            self.classify = classifier(dim, dim, drop)
+            self.classify = classifier(dim, dim, drop, config.classes)
 
     def forward(self, batch: Batch) -> Output:
         """Classify the utterances of whole dialogues."""

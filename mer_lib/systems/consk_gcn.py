@@ -115,7 +115,7 @@ class ConskGcn(nn.Module):
         self.read = Recurrent(len(names) * dim, dim, "lstm")
         self.similar = nn.Linear(dim, dim, bias=False)
         self.graph = RelationalGraph(dim)
-        self.classify = classifier(2 * dim, dim, drop)
+        self.classify = classifier(2 * dim, dim, drop, config.classes)
         if "text" in names:
             known = vectors * affect(words)[:, None] if len(words) else torch.zeros_like(vectors)
             self.knowledge = Words.from_pretrained(known, freeze=True)  # a pretrained encoder's vectors stand for it

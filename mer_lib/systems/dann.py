@@ -71,7 +71,7 @@ class Dann(nn.Module):
         self.encode = UtteranceEncoder(config.modalities, features, vectors, dim, drop)
         self.fuse = AttentionFusion(config.modalities, dim)
         self.read = ContextEncoder(dim, dim, drop)
-        self.classify = classifier(dim, dim, drop)
+        self.classify = classifier(dim, dim, drop, config.classes)
         self.speaker = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, config.speakers))
 
     def forward(self, batch: Batch) -> Output:

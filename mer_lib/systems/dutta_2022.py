@@ -20,7 +20,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mer_lib.corpora.base import EMOTIONS
 from mer_lib.features.batches import Batch
 from mer_lib.losses import unimodal_auxiliary_loss
 from mer_lib.model import Attention, FeedForward, Output, classifier
@@ -50,11 +49,11 @@ class Dutta2022(nn.Module):
         names, dim, drop = config.modalities, config.dim, config.dropout
         self.encode = UtteranceEncoder(names, features, vectors, dim, drop)
         self.read = nn.ModuleDict({m: ContextEncoder(dim, dim, drop) for m in names})
-        self.heads = nn.ModuleDict({m: nn.Linear(dim, len(EMOTIONS)) for m in names})
+        self.heads = nn.ModuleDict({m: nn.Linear(dim, config.classes) for m in names})
         self.enter = nn.ModuleDict({m: nn.Linear(dim, dim) for m in names})
         self.attention = Attention(dim, config.heads, drop)
         self.feed_forward = FeedForward(dim, drop)
-        self.classify = classifier(len(names) * dim, dim, drop)
+        self.classify = classifier(len(names) * dim, dim, drop, config.classes)
 
     def forward(self, batch: Batch) -> Output:
         """Classify the utterances of whole dialogues."""

@@ -70,7 +70,7 @@ class Early(nn.Module):
         else:
             self.channels = Channels(config, features, vectors)
             width = len(config.modalities) * dim
-        self.classify = classifier(width, dim, drop)
+        self.classify = classifier(width, dim, drop, config.classes)
 
     def forward(self, batch: Batch) -> Output:
         """Classify a batch."""

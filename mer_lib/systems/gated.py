@@ -42,7 +42,7 @@ class Gated(nn.Module):
         self.config = config
         self.channels = Channels(config, features, vectors)
         self.unit = GatedUnit(config.modalities, config.dim)
-        self.classify = classifier(config.dim, config.dim, config.dropout)
+        self.classify = classifier(config.dim, config.dim, config.dropout, config.classes)
 
     def forward(self, batch: Batch) -> Output:
         """Classify a batch."""

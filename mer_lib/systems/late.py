@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mer_lib.corpora.base import EMOTIONS
 from mer_lib.features.batches import Batch
 from mer_lib.model import Output, classifier
 from mer_lib.systems.parts import Channels, SystemConfig, check_choice, pooled
@@ -47,10 +46,12 @@ class Late(nn.Module):
         super().__init__()
         self.config = config
         self.channels = Channels(config, features, vectors)
-        self.heads = nn.ModuleDict({m: classifier(config.dim, config.dim, config.dropout) for m in config.modalities})
+        self.heads = nn.ModuleDict(
+            {m: classifier(config.dim, config.dim, config.dropout, config.classes) for m in config.modalities}
+        )
         if config.combine == "learned":
             self.weight = nn.Parameter(torch.ones(len(config.modalities)))
-            self.bias = nn.Parameter(torch.zeros(len(EMOTIONS)))
+            self.bias = nn.Parameter(torch.zeros(config.classes))
 
     def forward(self, batch: Batch) -> Output:
         """Classify a batch. The loss "unimodal" trains the classifiers, the task's loss at most the combination."""

@@ -48,7 +48,7 @@ class Lian2019(nn.Module):
         self.who = nn.Embedding(config.speakers, dim)
         nn.init.normal_(self.who.weight, std=0.1)  # with 1, as PyTorch begins, who speaks drowns what is said
         self.read = ContextEncoder(2 * dim, dim, drop)
-        self.classify = classifier(dim, dim, drop)
+        self.classify = classifier(dim, dim, drop, config.classes)
 
     def forward(self, batch: Batch) -> Output:
         """Classify the utterances of whole dialogues."""

@@ -64,7 +64,7 @@ class LMF(nn.Module):
         self.config = config
         self.channels = Channels(config, features, vectors)
         self.fusion = LowRankFusion(config.modalities, config.dim, config.dim, config.rank)
-        self.classify = classifier(config.dim, config.dim, config.dropout)
+        self.classify = classifier(config.dim, config.dim, config.dropout, config.classes)
 
     def forward(self, batch: Batch) -> Output:
         """Classify a batch."""

@@ -34,7 +34,7 @@ class Maji(nn.Module):
             self.cross = nn.ModuleDict({m: Attention(dim, 4, drop) for m in modalities})
             self.after = nn.ModuleDict({m: FeedForward(dim, drop) for m in modalities})
         self.fused = Attention(dim, 4, drop)
-        self.classify = classifier(dim, dim, drop)
+        self.classify = classifier(dim, dim, drop, config.classes)
 
     def forward(self, batch: Batch) -> Output:
         """Classify a batch."""

@@ -53,7 +53,7 @@ class MCTN(nn.Module):
         self.place, self.attention = nn.Linear(2, dim), Attention(dim, 4, drop)
         width = {"audio": features, "text": vectors.shape[1]}
         self.write = nn.ModuleDict({m: nn.Linear(dim, width[m]) for m in MODALITIES})
-        self.classify = classifier(len(config.modalities) * dim, dim, drop)
+        self.classify = classifier(len(config.modalities) * dim, dim, drop, config.classes)
 
     def forward(self, batch: Batch) -> Output:
         """Classify a batch; the translations are made in training only."""

@@ -31,7 +31,7 @@ class MERHAN(nn.Module):
         if len(modalities) == 2:
             self.cross = nn.ModuleDict({m: Attention(dim, 4, drop) for m in modalities})
         self.overall = AttentivePool(dim)
-        self.classify = classifier(dim, dim, drop)
+        self.classify = classifier(dim, dim, drop, config.classes)
 
     def forward(self, batch: Batch) -> Output:
         """Classify a batch."""

@@ -54,7 +54,7 @@ class MISA(nn.Module):
         self.private = nn.ModuleDict({m: nn.Sequential(nn.Linear(dim, dim), nn.Sigmoid()) for m in modalities})
         self.rebuild = nn.ModuleDict({m: nn.Linear(dim, dim) for m in modalities})
         self.attention, self.after = Attention(dim, 4, drop), FeedForward(dim, drop)
-        self.classify = classifier(2 * len(modalities) * dim, dim, drop)
+        self.classify = classifier(2 * len(modalities) * dim, dim, drop, config.classes)
 
     def forward(self, batch: Batch) -> Output:
         """Classify a batch."""

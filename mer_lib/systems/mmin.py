@@ -75,7 +75,7 @@ class MMIN(nn.Module):
         dim, drop = config.dim, config.dropout
         self.channels = Channels(replace(config, modalities=MODALITIES), features, vectors, "gru")
         self.ahead, self.back = Cascade(2 * dim, config.blocks), Cascade(2 * dim, config.blocks)
-        self.classify = classifier(config.blocks * (2 * dim // 4), dim, drop)
+        self.classify = classifier(config.blocks * (2 * dim // 4), dim, drop, config.classes)
 
     def forward(self, batch: Batch) -> Output:
         """Classify a batch, with something missing at random in training."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mer_lib.corpora.base import EMOTIONS
 from mer_lib.features.batches import Batch
 from mer_lib.model import MODALITIES, Encoder, MethodConfig, check_modalities, embeddings, pool
 
@@ -19,11 +20,13 @@ class SystemConfig:
         modalities: ("audio", "text"), or one of them alone.
         dim: Width d of every representation.
         dropout: Share of values dropped.
+        classes: Number of classes, those of the corpus.
     """
 
     modalities: tuple[str, ...] = MODALITIES
     dim: int = 64
     dropout: float = 0.1
+    classes: int = len(EMOTIONS)
 
     def __post_init__(self) -> None:
         check_modalities(self.modalities)

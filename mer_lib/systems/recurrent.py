@@ -45,7 +45,7 @@ class RecurrentClassifier(nn.Module):
         self.layers = nn.ModuleDict(
             {m: Recurrent(config.dim, config.dim, config.cell, config.bidirectional) for m in config.modalities}
         )
-        self.classify = classifier(len(config.modalities) * config.dim, config.dim, config.dropout)
+        self.classify = classifier(len(config.modalities) * config.dim, config.dim, config.dropout, config.classes)
 
     def forward(self, batch: Batch) -> Output:
         """Classify a batch."""

@@ -88,7 +88,7 @@ class Wu2021(nn.Module):
         if self.context:
             self.sentence = nn.Sequential(nn.Linear(dim, dim), nn.ReLU())
             self.pool_sentences = MultiHeadPool(dim, config.heads)
-        self.classify = classifier((1 + self.context) * dim, dim, drop)
+        self.classify = classifier((1 + self.context) * dim, dim, drop, config.classes)
 
     def forward(self, batch: Batch) -> Output:
         """Classify the utterances of whole dialogues."""
