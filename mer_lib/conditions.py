@@ -61,7 +61,9 @@ def some(part: Utterances, rows: Sequence[int]) -> Utterances:
 
     ids, labels = [part.ids[row] for row in rows], part.labels[list(rows)].tolist()
     places = part.places[list(rows)].numpy()
-    return Utterances(ids, arrays(part.audio), arrays(part.text), arrays(part.spans), labels, places, emotions=part.emotions)
+    return Utterances(
+        ids, arrays(part.audio), arrays(part.text), arrays(part.spans), labels, places, emotions=part.emotions
+    )
 
 
 def exchanged(part: Utterances, **new: list[Tensor]) -> Utterances:

@@ -122,7 +122,8 @@ class Utterances:
 
     def with_text(self, text: Sequence[np.ndarray], spans: Sequence[np.ndarray]) -> Utterances:
         """The same utterances with other texts: ids or vectors, and spans, as for the class."""
-        return Utterances(self.ids, lambda: self.audio, text, spans, self.labels, self.places.numpy(), self.steps)
+        facts = self.labels, self.places.numpy(), self.steps, self.emotions
+        return Utterances(self.ids, lambda: self.audio, text, spans, *facts)
 
     def batch(self, rows: Sequence[int], reads: Sequence[str] = MODALITIES) -> Batch:
         """Pad the utterances at the given positions into one batch.
