@@ -21,7 +21,7 @@ from test_model import utterances
 from test_systems import LENGTHS, PLACES, build, total
 from test_tables import runs
 
-from mer_lib import corpora, experiments, metrics, plots, shortcuts, systems, tables
+from mer_lib import conditions, corpora, experiments, metrics, plots, shortcuts, systems, tables
 from mer_lib.corpora.base import COLUMNS, EMOTIONS, Corpus, CorpusError, in_words
 from mer_lib.experiments import Run
 from mer_lib.features.batches import Prepared, Utterances, prepare
@@ -167,6 +167,12 @@ def test_what_is_prepared_knows_the_classes_of_its_corpus(data: Prepared) -> Non
     assert data.emotions == data.test.emotions == SIX
     for part in (data.train, data.dev, data.test):
         assert [SIX[label] for label in part.labels] == corpus.table.loc[part.ids, "emotion"].tolist()
+
+
+def test_utterances_keep_their_classes_when_some_are_taken_or_their_texts_exchanged(data: Prepared) -> None:
+    part = data.test
+    others = (conditions.some(part, [0, 1]), conditions.exchanged(part), part.with_text(part.text, part.spans))
+    assert [other.emotions for other in others] == [SIX] * 3
 
 
 def test_where_a_part_lacks_a_class_it_is_said_and_the_mean_is_over_the_others(capsys: pytest.CaptureFixture) -> None:
