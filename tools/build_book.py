@@ -31,7 +31,7 @@ import nbformat
 import yaml
 from traitlets.config import Config
 
-from notebooks import DEFAULTS, DUET
+from notebooks import DEFAULTS, DUET, NEXT, within
 
 HERE = Path(__file__).resolve().parents[1]
 PROFILES = ("fast", "full")
@@ -282,7 +282,12 @@ def compile_pages(book: Book) -> bool:
     for path in files(*own):
         _copy(path, source / path.relative_to(book.folder))
     for path in executed:
-        _copy(path, source / "notebooks" / path.name)
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = within(cell.source, book.chapters())
+        notebook.cells = [cell for cell in notebook.cells if not cell.source.startswith(NEXT)]  # the theme has its own
+        _write(source / "notebooks" / path.name, nbformat.writes(notebook))
     if GENERATED in book.pages():
         _write(source / f"{GENERATED}.md", how_it_was_made(book))
     program = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]

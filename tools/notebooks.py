@@ -1,13 +1,19 @@
-"""Make, shape and check the notebooks of the book.
+"""Make, shape and check the notebooks of the book, and the addresses that stand in them and elsewhere.
 
     python tools/notebooks.py build draft.py notebooks/04_speech.ipynb   from a percent script (jupytext)
-    python tools/notebooks.py format [FILE ...]                          frame, cell ids, no outputs; in place
+    python tools/notebooks.py format [FILE ...]                          frame, cell ids, no outputs; in place;
+                                                                         without FILE the addresses everywhere, too
     python tools/notebooks.py check [FILE ...]                           say what is wrong with a chapter
     python tools/notebooks.py store [FILE ...]                           take outputs to store from the built book
     python tools/notebooks.py compare                                    nbval on the chapters with stored outputs
 
-Every chapter has the same frame: a first Markdown cell with title and Colab badge, a code cell that installs the
-package where it is missing, and a code cell with the parameters. `build` and `format` write the frame.
+Every chapter has the same frame: a first Markdown cell with title, Colab badge and a link to its page in the book, a
+code cell that installs the package where it is missing, a code cell with the parameters, and a last Markdown cell that
+leads to the next chapter. `build` and `format` write the frame. What the page folds (`hide-input`) Colab and JupyterLab
+fold, too.
+
+The address of the repository and that of the rendered book stand in pyproject.toml, the version in mer_lib/__init__.py.
+Everything else that names them follows by `format`.
 """
 
 from __future__ import annotations
@@ -19,10 +25,12 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
 import nbformat
+import yaml
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,7 +56,11 @@ DUET = "duet"
 """Tag of text that holds for Duet only; the book leaves it out where it is built on another corpus."""
 
 FOLDED = "hide-input"
-"""Tag of a chapter's imports, which the page folds: a chapter opens with a sound or a picture, not with a list."""
+"""Tag of code that is folded: a chapter's imports, plots, and what would give an answer away above its question."""
+
+FOLDING = {FOLDED, "hide-cell"}
+TITLE = "# @title "
+"""How the first line of a folded cell begins; Colab shows the title in place of the code."""
 
 MOST_LINES = 25
 """Lines of a cell; the folded imports may have more."""
@@ -67,17 +79,36 @@ MYST = {
 }
 
 
+def _urls() -> dict[str, str]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+
+
 def repository() -> str:
     """Address of the repository; pyproject.toml is the one place that says it."""
-    return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"])
+    return str(_urls()["Repository"])
 
 
-def tag() -> str:
-    """Tag of this version in the repository; `mer_lib.__version__` is the one place that says it."""
+def book() -> str:
+    """Address of the rendered book; likewise."""
+    return str(_urls()["Documentation"]).rstrip("/")
+
+
+def version() -> str:
+    """The version; `mer_lib.__version__` is the one place that says it."""
     source = (ROOT / "mer_lib" / "__init__.py").read_text()
     found = re.search(r'^__version__ = "(.+)"$', source, re.M)
     assert found, "mer_lib/__init__.py must say __version__."
-    return f"v{found[1]}"
+    return found[1]
+
+
+def tag() -> str:
+    """Tag of this version in the repository."""
+    return f"v{version()}"
+
+
+def wheel() -> str:
+    """Address of the package in the release of this version."""
+    return f"{repository()}/releases/download/{tag()}/mer_lib-{version()}-py3-none-any.whl"
 
 
 def colab(name: str) -> str:
@@ -86,14 +117,36 @@ def colab(name: str) -> str:
     return f"https://colab.research.google.com/github/{path}/blob/{tag()}/notebooks/{name}.ipynb"
 
 
+def page(name: str) -> str:
+    """Address of a chapter in the rendered book."""
+    return f"{book()}/notebooks/{name}.html"
+
+
+INSTALL = """\
+# @title Setup: installs the book's package where it is missing; keeps your torch
+import importlib.util
+import sys
+
+home, version = "{repository}", "{version}"
+wheel = f"{{home}}/releases/download/v{{version}}/mer_lib-{{version}}-py3-none-any.whl"
+for _place in (wheel, f"git+{{home}}@v{{version}}"):  # a release, or the repository
+    if importlib.util.find_spec("mer_lib") is None:
+        %pip install --quiet {{_place}}
+        importlib.invalidate_caches()
+try:
+    from mer_lib import notebook
+except ImportError as error:
+    needs = "a network" if sys.version_info >= (3, 11) else "Python 3.11 or newer"
+    raise SystemExit(
+        f"mer_lib is not installed ({{error}}): tried {{wheel}}, then git. It needs"
+        f" {{needs}}; on Kaggle, switch Internet on. Then run this cell again."
+    ) from None
+notebook.welcome()"""
+
+
 def frame() -> list[NotebookNode]:
     """Return the two code cells that every chapter begins with."""
-    install = (
-        "# Installs the book's package where it is missing (in Colab); keeps your torch.\n"
-        "import importlib.util\n\n"
-        'if importlib.util.find_spec("mer_lib") is None:\n'
-        f"    %pip install --quiet git+{repository()}@{tag()}"
-    )
+    install = INSTALL.format(repository=repository(), version=version())
     parameters = "\n".join(
         [
             "# What this chapter runs on; `make book` fills these in.",
@@ -103,6 +156,20 @@ def frame() -> list[NotebookNode]:
     return [_code(install, ["hide-cell", "setup"]), _code(parameters, ["parameters"])]
 
 
+NEXT = "**Next:** "
+"""How the last cell of every chapter but the last one begins."""
+
+
+def following(name: str) -> NotebookNode | None:
+    """The cell that leads from a chapter to the next one; None for the last."""
+    names = [path.stem for path in chapters()]
+    place = names.index(name) + 1 if name in names else len(names)
+    if place >= len(names):
+        return None
+    title = nbformat.read(chapters()[place], as_version=4).cells[0].source.partition("\n")[0].removeprefix("# ")
+    return nbformat.v4.new_markdown_cell(f"{NEXT}[{title}]({page(names[place])})")
+
+
 def framed(notebook: NotebookNode, name: str) -> NotebookNode:
     """Return a chapter with its frame, folded imports, stable cell ids, and no outputs but the stored ones."""
     first, *rest = notebook.cells
@@ -110,22 +177,93 @@ def framed(notebook: NotebookNode, name: str) -> NotebookNode:
         raise ValueError(f"{name} must begin with a Markdown cell whose first line is its title, `# ...`.")
     title, _, text = first.source.partition("\n")
     text = "\n".join(line for line in text.splitlines() if BADGE not in line).strip()
-    badge = f"[![Open in Colab]({BADGE})]({colab(name)})"
+    badge = f"[![Open in Colab]({BADGE})]({colab(name)}) [Read this page in the book]({page(name)})"
     first.source = "\n\n".join(part for part in (title.strip(), badge, text) if part)
     old = {"setup", "parameters", "injected-parameters"}
     rest = [cell for cell in rest if cell.source.strip() and not old & set(cell.metadata.get("tags", []))]
-    imports = (cell for cell in rest if cell.cell_type == "code" and cell.source.startswith(("import ", "from ")))
+    rest = [cell for cell in rest if not (cell.cell_type == "markdown" and cell.source.startswith(NEXT))]
+    imports = (cell for cell in rest if cell.cell_type == "code" and IMPORTS.match(cell.source))
     for cell in islice(imports, 1):
         cell.metadata["tags"] = sorted({*cell.metadata.get("tags", []), FOLDED})
-    cells = [first, *frame(), *rest]
+        cell.source = cell.source if cell.source.startswith(TITLE) else f"{TITLE}Imports\n{cell.source}"
+    after = following(name)
+    cells = [first, *frame(), *rest, *([after] if after else [])]
     seen: dict[str, int] = {}
     for cell in cells:
+        if cell.cell_type == "markdown":
+            cell.source = reachable(cell.source)
         _strip(cell)
         digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:10]
         seen[digest] = seen.get(digest, 0) + 1
         cell["id"] = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
     metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     return nbformat.from_dict({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
+
+
+IMPORTS = re.compile(rf"({TITLE}Imports\n)?(import|from) ")
+
+# Addresses ---------------------------------------------------------------------------------------------------------
+
+
+def reachable(text: str) -> str:
+    """Links from a chapter to other pages of the book as they work everywhere: Colab opens no relative ones."""
+    text = re.sub(r"\]\((\d\d_\w+)\.ipynb(#[^)]*)?\)", lambda m: f"]({page(m[1])}{m[2] or ''})", text)
+    return re.sub(r"\]\(\.\./(\w+)\.md(#[^)]*)?\)", lambda m: f"]({book()}/{m[1]}.html{m[2] or ''})", text)
+
+
+def within(text: str, notebooks: Iterable[str]) -> str:
+    """The other way round, for the built book, which works without a network; and without links to itself.
+
+    Args:
+        text: Markdown of a chapter.
+        notebooks: Names of the chapters; other pages are Markdown files beside the folder of chapters.
+    """
+    text = re.sub(rf" \[Read this page in the book\]\({re.escape(book())}[^)]*\)", "", text)
+    for name in notebooks:
+        text = text.replace(f"]({page(name)}", f"]({name}.ipynb")
+    return re.sub(rf"\]\({re.escape(book())}/(\w+)\.html", r"](../\1.md", text)
+
+
+def addressed(text: str, old: dict[str, str], new: dict[str, str]) -> str:
+    """A text with the addresses and the version of today in place of those of yesterday."""
+    for name, value in old.items():
+        text = text.replace(value, new[name])
+    return text
+
+
+def addresses() -> dict[str, str]:
+    """What pyproject.toml and the package say."""
+    path = repository().removeprefix("https://github.com/")
+    return {"book": book(), "path": path, "tag": f"branch: {tag()}", "version": f"\nversion: {version()}\n"}
+
+
+def standing() -> dict[str, str]:
+    """The same as it stands in _config.yml and CITATION.cff, which `readdress` changes last."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"]
+    return {
+        "book": config["html"]["baseurl"].rstrip("/"),
+        "path": config["repository"]["url"].removeprefix("https://github.com/"),
+        "tag": f"branch: {config['repository']['branch']}",
+        "version": f"\nversion: {cited}\n",
+    }
+
+
+def readdress() -> None:
+    """Bring every page and file that names the repository, the book or the version up to date."""
+    old, new = standing(), addresses()
+    if old == new:
+        return
+    pages = sorted({*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("data/*/*.md")})
+    for path in [*pages, *chapters(), ROOT / "CITATION.cff", ROOT / "_config.yml"]:
+        if path.is_relative_to(ROOT / "_build") or path.is_relative_to(ROOT / ".venv"):
+            continue
+        text = path.read_text(encoding="utf-8")
+        if (changed := addressed(text, old, new)) != text:
+            _replace(path, changed)
+
+
+# Checks ------------------------------------------------------------------------------------------------------------
 
 
 def problems(path: Path) -> list[str]:
@@ -137,7 +275,9 @@ def problems(path: Path) -> list[str]:
     for number, cell in enumerate(notebook.cells, start=1):
         where = f"{name}, cell {number}"
         lines = cell.source.count("\n") + 1
-        shown = FOLDED not in cell.metadata.get("tags", [])
+        shown = not FOLDING & set(cell.metadata.get("tags", []))
+        if cell.cell_type == "code" and not shown and not cell.source.startswith(TITLE):
+            found.append(f"{where} is folded and has no title; begin it with `{TITLE}...`, which Colab shows instead.")
         if cell.cell_type == "code" and shown and lines > MOST_LINES:
             found.append(
                 f"{where} has {lines} lines of code; the most is {MOST_LINES}. Split it, or move it to mer_lib."
@@ -146,6 +286,7 @@ def problems(path: Path) -> list[str]:
             found.append(f"{where} is code with the tag {DUET!r}, which is for text. Let the code look at the corpus.")
         if cell.cell_type == "markdown":
             found += [f"{where} uses MyST, {what}, which shows raw elsewhere." for what in _myst(cell.source)]
+            found += [f"{where} has a stray star in: {line.strip()[:60]}" for line in _stray(cell.source)]
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     if "experiments.trained(" in code and not COMPARED.search(code):
         found.append(f"{name} trains systems of the record and compares none. Print `tables.held` of their results.")
@@ -163,6 +304,13 @@ def _myst(text: str) -> list[str]:
     return directive + [what for what, pattern in MYST.items() if pattern.search(bare)]
 
 
+def _stray(text: str) -> list[str]:
+    """Paragraphs in which emphasis begins and does not end; code and formulas do not count."""
+    bare = re.sub(r"\$\$.*?\$\$|\$[^$\n]+\$|<[^>]+>|\\\*|``[^`].*?``|`[^`\n]*`", "", FENCED.sub("", text), flags=re.S)
+    bare = re.sub(r"^(\s*)\* ", r"\1- ", bare, flags=re.M)
+    return [part for part in re.split(r"\n\s*\n|\n(?=\s*(?:- |\d+\. |\|))", bare) if part.count("*") % 2]
+
+
 def as_text(notebook: NotebookNode) -> str:
     """Return the JSON text of a notebook, the same for the same notebook."""
     return nbformat.writes(notebook) + "\n"
@@ -171,8 +319,12 @@ def as_text(notebook: NotebookNode) -> str:
 def write(notebook: NotebookNode, path: Path) -> None:
     """Write a notebook, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(path, as_text(notebook))
+
+
+def _replace(path: Path, text: str) -> None:
     beside = path.with_name(path.name + ".part")
-    beside.write_text(as_text(notebook))
+    beside.write_text(text, encoding="utf-8")
     os.replace(beside, path)
 
 
@@ -187,7 +339,8 @@ def _code(source: str, tags: list[str]) -> NotebookNode:
 
 def _strip(cell: NotebookNode) -> None:
     tags = cell.metadata.get("tags", [])
-    cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+    folded = {"cellView": "form", "jupyter": {"source_hidden": True}} if FOLDING & set(tags) else {}
+    cell.metadata = nbformat.from_dict({**folded, "tags": tags} if tags else {})
     cell.pop("attachments", None)
     if cell.cell_type == "code":
         stored = STORED in tags and cell.outputs
@@ -236,6 +389,8 @@ def main(arguments: list[str] | None = None) -> int:
         write(framed(jupytext.read(given.script, fmt="py:percent"), given.notebook.stem), given.notebook)
         given.files = [given.notebook]
     if given.command == "format":
+        if not given.files:
+            readdress()
         for path in given.files or chapters():
             write(framed(nbformat.read(path, as_version=4), path.stem), path)
     if given.command == "store":
