@@ -24,7 +24,7 @@ CONTROL_full := --corpus duet-i --corpus duet-m --out data/results/control.csv
 CONDITIONS_full := --draws 8 --seeds 1 --out data/results/conditions.csv
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lint format tune sweep control conditions duet clean
+.PHONY: help book test lint format tune sweep control conditions duet release clean
 
 help: ## List the commands
 	@awk -F ': .*## ' '/^[a-z]+: .*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +64,9 @@ duet: .venv/test ## Make the shipped corpora again (needs no network; a few minu
 	  $(RUN) -m mer_lib.corpora.duet.generate --corpus $${name%:*} --size $${name#*:} --seed 0 --out data/duet || exit 1; \
 	done
 	$(RUN) tools/ship_pitch.py duet-i duet-m duet-x
+
+release: .venv/test ## Check that version, addresses and wheel agree, and say how to publish them
+	@$(BIN)/python tools/release.py
 
 clean: ## Remove what was made, except .venv
 	rm -rf _build dist .mypy_cache .pytest_cache .ruff_cache notebooks/.ruff_cache

@@ -143,7 +143,9 @@ def test_on_another_corpus_a_chapter_says_whose_numbers_it_shows_and_leaves_out_
 
 def test_a_failing_cell_is_named_with_chapter_and_error(book: Book) -> None:
     write(book.folder, DRAFT.replace('print("seed"', 'raise KeyError("lost key")  # ('))
-    with pytest.raises(BookError, match=r"01_tiny, cell \d: KeyError: 'lost key'\n\s+from IPython") as failure:
+    with pytest.raises(
+        BookError, match=r"01_tiny, cell \d: KeyError: 'lost key'\n\s+# @title Imports\n\s+from IPython"
+    ) as failure:
         build_book.run_all(book, book.chapters(), 1)
     number = int(re.findall(r"cell (\d)", str(failure.value))[0])
     source = nbformat.read(book.source("01_tiny"), as_version=4).cells
@@ -276,4 +278,4 @@ def test_the_page_folds_the_imports_of_a_chapter_and_no_other_code() -> None:
     cells = [nbformat.v4.new_markdown_cell("# Title"), *map(nbformat.v4.new_code_cell, sources)]
     shaped = notebooks.framed(nbformat.v4.new_notebook(cells=cells), "01_tiny")
     folded = [cell.source for cell in shaped.cells if notebooks.FOLDED in cell.metadata.get("tags", [])]
-    assert folded == [sources[1]]
+    assert folded == [f"{notebooks.TITLE}Imports\n{sources[1]}"]

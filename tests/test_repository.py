@@ -66,7 +66,7 @@ def test_the_pins_satisfy_the_ranges() -> None:
 
 
 def test_the_package_asks_for_all_that_it_imports() -> None:
-    called = {"scikit-learn": "sklearn", "praat-parselmouth": "parselmouth"}
+    called = {"scikit-learn": "sklearn", "praat-parselmouth": "parselmouth", "ipython": "IPython"}
     given = {"espeakng-loader", "distributed"} | {Requirement(text).name for text in PROJECT["dependencies"]}
     modules = {called.get(name, name.replace("-", "_")) for name in given} | {"dask", "mer_lib"}
     for path in (HERE / "mer_lib").rglob("*.py"):

@@ -308,7 +308,9 @@ def _stray(text: str) -> list[str]:
     """Paragraphs in which emphasis begins and does not end; code and formulas do not count."""
     bare = re.sub(r"\$\$.*?\$\$|\$[^$\n]+\$|<[^>]+>|\\\*|``[^`].*?``|`[^`\n]*`", "", FENCED.sub("", text), flags=re.S)
     bare = re.sub(r"^(\s*)\* ", r"\1- ", bare, flags=re.M)
-    return [part for part in re.split(r"\n\s*\n|\n(?=\s*(?:- |\d+\. |\|))", bare) if part.count("*") % 2]
+    return [
+        part for part in re.split(r"\n\s*\n|\n(?=\s*(?:- |\d+\. |\|))", bare) if part.count("*") % 2 or " * " in part
+    ]
 
 
 def as_text(notebook: NotebookNode) -> str:
