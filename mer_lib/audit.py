@@ -15,7 +15,6 @@ from math import ceil, comb, sqrt
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 WIDTH = {"rounded": 1.0, "truncated": 1.0, "either": 1.5}
 """How wide the numbers lie that are printed alike, in units of the last digit."""
@@ -249,6 +248,8 @@ def difference(first: float, second: float, n: int, level: float = 0.95) -> dict
 
     Shown in chapter 16.
     """
+    from scipy import stats  # here, since it takes seconds to load
+
     p, q = _share(first), _share(second)
     right, other = round(p * _size(n)), round(q * n)
     apart = {"best": abs(p - q), "unpaired": p * (1 - q) + q * (1 - p), "worst": min(p + q, 2 - p - q)}
@@ -297,6 +298,8 @@ def needed(first: float, second: float, apart: float | None = None, power: float
 
     Shown in chapter 16.
     """
+    from scipy import stats
+
     p, q = _share(first), _share(second)
     gap, share = abs(p - q), p * (1 - q) + q * (1 - p) if apart is None else apart / 100
     if not 0 < gap <= share + 1e-12 or share > 1:

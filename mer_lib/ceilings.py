@@ -17,7 +17,6 @@ from itertools import combinations, permutations, product
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import linprog
 
 from mer_lib.corpora.base import EMOTIONS
 from mer_lib.corpora.duet.process import TURNS, Process, generator
@@ -779,6 +778,8 @@ class _Search:
         worse = (one_hot[best] - one_hot[other])[best != other]
         if not len(worse):
             return True
+        from scipy.optimize import linprog  # here, since it takes as long to load as all else
+
         constraint = -np.unique(worse, axis=0)
         found = linprog(np.zeros(constraint.shape[1]), constraint, -np.ones(len(constraint)), bounds=(None, None))
         if found.status not in (0, 2):  # 2: proven impossible

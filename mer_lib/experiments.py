@@ -9,27 +9,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
-import torch
 from joblib import Parallel, delayed
-from torch import nn
 from tqdm import tqdm
 
 import mer_lib
-from mer_lib import corpora, systems
+from mer_lib import corpora
 from mer_lib.cache import cached, digest, locked
 from mer_lib.corpora.base import Corpus
-from mer_lib.features.batches import Prepared, prepare, say_absent
 from mer_lib.features.check import check_audio
-from mer_lib.features.fronts import fronted
-from mer_lib.features.pretrained import Pretrained
 from mer_lib.metrics import adjusted, mean_interval, scores
-from mer_lib.model import MODALITIES
+from mer_lib.settings import TrainingConfig
 from mer_lib.shipped import folder
-from mer_lib.training import Trained, TrainingConfig, predict, seed_everything, train
+
+# What needs torch is imported by the functions that train: who only reads results does not wait for it.
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mer_lib.features.batches import Prepared
+    from mer_lib.features.pretrained import Pretrained
+    from mer_lib.training import Trained
 
 PROFILES = ("fast", "full")
 
@@ -180,6 +182,8 @@ def prepared(
     corpus: str, fold: int, root: str | None = None, audio: Pretrained | None = None, text: Pretrained | None = None
 ) -> Prepared:
     """One fold of a corpus as tensors; the last two stay in memory."""
+    from mer_lib.features.batches import prepare
+
     loaded = _corpus(corpus, root)
     return prepare(loaded, loaded.fold(fold), audio=audio, text=text)
 
@@ -196,6 +200,12 @@ def _prepared(run: Run) -> Prepared:
 
 def build(run: Run, data: Prepared) -> nn.Module:
     """The system of a run with fresh weights; where a pretrained encoder learns with it, behind that encoder."""
+    import torch
+
+    from mer_lib import systems
+    from mer_lib.features.batches import MODALITIES
+    from mer_lib.features.fronts import fronted
+
     options = dict(run.options)
     known = data.vectors
     system = systems.build(
@@ -212,12 +222,18 @@ def build(run: Run, data: Prepared) -> nn.Module:
 
 def fit_on(run: Run, data: Prepared, watch: Callable[[nn.Module], object] | None = None) -> Trained:
     """Train the system of a run on data that need not be those of its corpus; `watch` is that of `training.train`."""
+    from mer_lib.training import seed_everything, train
+
     seed_everything(run.seed)
     return train(build(run, data), data.train, data.dev, run.training, run.seed, watch)
 
 
 def trained(run: Run) -> tuple[Trained, Prepared]:
     """Like `fit`, but a training that was done before is read from the cache: chapters share their systems."""
+    import torch
+
+    from mer_lib.training import Trained
+
     stored = cached("trained", f"{run.key()} {_code()}", lambda: _pack(fit(run)[0]))
     data = _prepared(run)
     system = build(run, data)
@@ -237,7 +253,7 @@ def _pack(result: Trained) -> dict[str, np.ndarray]:
 def _code() -> str:
     """Names the code that a training depends on."""
     folder = Path(mer_lib.__file__).parent
-    parts = [folder / f"{name}.py" for name in ("model", "losses", "training", "metrics")]
+    parts = [folder / f"{name}.py" for name in ("model", "losses", "settings", "training", "metrics")]
     parts += [file for name in ("corpora", "features", "systems") for file in sorted((folder / name).rglob("*.py"))]
     return digest(*(file.read_text(encoding="utf-8") for file in parts))
 
@@ -255,6 +271,8 @@ def tested(run: Run, trained: Trained, data: Prepared) -> dict[str, Any]:
         decision on every test utterance, one digit each (plain, and adjusted for the prior; see `decisions`),
         and the training's history (see `histories`).
     """
+    from mer_lib.training import predict
+
     logits = predict(trained.system, data.test)
     return {
         "corpus": run.corpus,
@@ -272,6 +290,8 @@ def tested(run: Run, trained: Trained, data: Prepared) -> dict[str, Any]:
 
 def account(run: Run, trained: Trained) -> dict[str, Any]:
     """What a training was, and what it cost: part of a row of results."""
+    import torch
+
     chosen = max(trained.history, key=lambda row: row[f"dev_{run.training.choose_by}"])
     return {
         "dev_ua": chosen["dev_ua"],
@@ -312,6 +332,8 @@ def grid(
         ValueError: If a variant is unknown, or there is nothing to run.
         CorpusError: If the corpus or a fold is.
     """
+    from mer_lib.features.batches import say_absent
+
     unknown = sorted(set(variants) - set(VARIANTS))
     if unknown:
         raise ValueError(f"There is no variant {unknown[0]!r}; there are: {', '.join(VARIANTS)}.")
@@ -404,6 +426,8 @@ def complete(tasks: Sequence[Task], do: Callable[[Any], Any], store: Path, jobs:
 
 
 def _do_and_keep(task: Task, do: Callable[[Any], Any], store: Path) -> None:
+    import torch
+
     torch.set_num_threads(1)
     target = store / f"{task.key()}.json"
     unfinished = target.with_suffix(f".{os.getpid()}.tmp")

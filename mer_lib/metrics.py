@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
-from sklearn import metrics as sk
 
 from mer_lib.corpora.base import EMOTIONS
 
@@ -53,6 +51,8 @@ def scores(
         raise ValueError("There is no utterance to score; use a larger split.")
     there = np.unique(label)
     plain, even = logits.argmax(1), adjusted(logits, prior).argmax(1)
+    from sklearn import metrics as sk  # here, like scipy's below, since they take longer to load than all else
+
     recalls = sk.recall_score(label, even, labels=there, average=None)
     result = {
         "wa": sk.accuracy_score(label, plain),
@@ -70,6 +70,8 @@ def confusion(label: np.ndarray, decision: np.ndarray, classes: int = len(EMOTIO
 
     Rows are the truth and sum to 1; that of a class without utterances is 0.
     """
+    from sklearn import metrics as sk
+
     return sk.confusion_matrix(label, decision, labels=range(classes), normalize="true")
 
 
@@ -79,6 +81,8 @@ def proportion_interval(right: int, total: int, level: float = 0.95) -> tuple[fl
     Raises:
         ValueError: If there is no trial, or more right than trials.
     """
+    from scipy import stats
+
     if total < 1 or not 0 <= right <= total:
         raise ValueError(f"{right} right out of {total} is not a proportion.")
     interval = stats.binomtest(right, total).proportion_ci(level, method="wilson")
@@ -96,6 +100,8 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
     Raises:
         ValueError: If there is no value.
     """
+    from scipy import stats
+
     if not len(values):
         raise ValueError("There is no value to average.")
     mean = float(np.mean(values))
@@ -115,6 +121,8 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> dict[s
     Raises:
         ValueError: If the lengths differ or are below 2.
     """
+    from scipy import stats
+
     if len(first) != len(second) or len(first) < 2:
         raise ValueError(f"A paired test needs the same folds twice, at least two; got {len(first)} and {len(second)}.")
     gap = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)

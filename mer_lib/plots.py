@@ -10,11 +10,11 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle, product
 from textwrap import fill
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
@@ -22,7 +22,7 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from mer_lib.corpora.base import EMOTIONS
-from mer_lib.features import FEATURES, FRAME_SECONDS, STEP_SECONDS, frames
+from mer_lib.features.audio import FEATURES, FRAME_SECONDS, STEP_SECONDS, frames
 
 _EMOTION_COLOURS = {
     "happy": "#E69F00", "sad": "#0072B2", "neutral": "#7F7F7F", "angry": "#D55E00",
@@ -55,7 +55,9 @@ def letters(emotions: Iterable[str]) -> dict[str, str]:
 
 def use_style() -> None:
     """Set the look of all figures: large type, thin grid, white ground, 110 dots per inch."""
-    sns.set_theme(context="notebook", style="whitegrid", font_scale=1.05)
+    import seaborn
+
+    seaborn.set_theme(context="notebook", style="whitegrid", font_scale=1.05)
     plt.rcParams.update({
         "figure.dpi": 110, "figure.facecolor": "white", "savefig.facecolor": "white", "figure.figsize": (7.5, 3.6),
         "axes.titlelocation": "left", "axes.titleweight": "bold", "axes.titlesize": "medium", "grid.linewidth": 0.5,
@@ -99,6 +101,12 @@ def sound(wave: np.ndarray, sample_rate: int, title: str, clauses: list[str] | N
     return figure
 
 
+def _heatmap(table: np.ndarray | pd.DataFrame, **look: Any) -> Axes:
+    import seaborn  # here, since it takes as long to load as all else
+
+    return seaborn.heatmap(table, **look)
+
+
 def confusion(matrix: np.ndarray, title: str, ax: Axes | None = None, emotions: Sequence[str] = EMOTIONS) -> Axes:
     """Draw a confusion matrix, rows = truth, in percent of each row.
 
@@ -109,7 +117,7 @@ def confusion(matrix: np.ndarray, title: str, ax: Axes | None = None, emotions: 
         emotions: The classes.
     """
     ax = ax or plt.subplots(figsize=(4.2 + _wider(emotions), 3.8 + _wider(emotions)))[1]
-    sns.heatmap(
+    _heatmap(
         100 * matrix, annot=True, fmt=".0f", cmap="cividis", vmin=0, vmax=100, square=True, cbar=False, ax=ax,
         xticklabels=emotions, yticklabels=emotions,
     )  # fmt: skip
@@ -154,7 +162,7 @@ def confusions(
         look = {"cmap": "PuOr_r", "vmin": -20, "vmax": 20, "square": True, "cbar": False}
         look |= {"xticklabels": emotions, "yticklabels": emotions}
         written = {"annot": np.reshape(text, gap.shape), "fmt": "", "annot_kws": {"size": 10}}
-        ax = sns.heatmap(100 * gap, ax=panels[0, -1], **look, **written)
+        ax = _heatmap(100 * gap, ax=panels[0, -1], **look, **written)
         ax.set(xlabel="decided", title=name)
         for row, column in zip(*np.nonzero(np.abs(gap) > half), strict=True):
             frame = Rectangle((column + 0.06, row + 0.06), 0.88, 0.88, fill=False, edgecolor="black", linewidth=2)
@@ -402,7 +410,7 @@ def spectra(table: pd.DataFrame, title: str, ax: Axes | None = None) -> Axes:
     apart = 10 / np.log(10) * (table - table.mean())
     most = np.abs(apart.to_numpy()).max()
     bar = {"label": "dB against all"}
-    sns.heatmap(apart, cmap="PuOr_r", vmin=-most, vmax=most, xticklabels=False, yticklabels=1, cbar_kws=bar, ax=ax)
+    _heatmap(apart, cmap="PuOr_r", vmin=-most, vmax=most, xticklabels=False, yticklabels=1, cbar_kws=bar, ax=ax)
     ax.set(xlabel=f"{table.shape[1]} mel bands, low to high", ylabel="", title=title)
     ax.tick_params(axis="y", rotation=0)
     return ax
@@ -568,7 +576,7 @@ def profiles(table: pd.DataFrame, title: str, ax: Axes | None = None) -> Axes:
     ax = ax or plt.subplots(figsize=(8.5, 0.5 * len(table) + 1.7))[1]
     most = np.nanmax(np.abs(table.to_numpy()))
     bar = {"label": "deviations"}
-    sns.heatmap(table, annot=True, fmt="+.1f", cmap="PuOr_r", vmin=-most, vmax=most, cbar_kws=bar, ax=ax)
+    _heatmap(table, annot=True, fmt="+.1f", cmap="PuOr_r", vmin=-most, vmax=most, cbar_kws=bar, ax=ax)
     ax.set(xlabel="", ylabel="", title=title)
     ax.tick_params(axis="y", rotation=0)
     ax.set_xticks(ax.get_xticks(), ax.get_xticklabels(), rotation=30, ha="right")
@@ -629,7 +637,7 @@ def grids(tables: dict[str, pd.DataFrame], title: str, rows: str = "", columns: 
     figure, panels = plt.subplots(1, len(tables), figsize=size, width_ratios=widths, squeeze=False)
     for ax, (name, table) in zip(panels[0], tables.items(), strict=True):
         look = {"cmap": "cividis", "vmin": 0, "vmax": most, "cbar": False, "linewidths": 1}
-        sns.heatmap(table, annot=True, fmt=fmt, annot_kws={"fontsize": 9}, ax=ax, **look)
+        _heatmap(table, annot=True, fmt=fmt, annot_kws={"fontsize": 9}, ax=ax, **look)
         ax.set(xlabel=columns, ylabel=rows if ax is panels[0, 0] else "")
         ax.set_title(name, fontweight="normal")
         ax.tick_params(axis="y", rotation=0)
@@ -859,7 +867,7 @@ def similarity(cosines: np.ndarray, words: list[str], sizes: list[int], title: s
     """
     ax = ax or plt.subplots(figsize=(6.8, 5.6))[1]
     shown = {"xticklabels": words, "yticklabels": words, "cbar_kws": {"label": "cosine"}}
-    sns.heatmap(cosines, cmap="cividis", vmin=min(0.0, cosines.min()), vmax=1, square=True, ax=ax, **shown)
+    _heatmap(cosines, cmap="cividis", vmin=min(0.0, cosines.min()), vmax=1, square=True, ax=ax, **shown)
     for end in np.cumsum(sizes)[:-1]:
         ax.axhline(end, color="white", linewidth=3)
         ax.axvline(end, color="white", linewidth=3)

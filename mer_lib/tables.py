@@ -12,9 +12,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
-from scipy import stats
 
-from mer_lib import corpora, systems
+from mer_lib import corpora
 from mer_lib.ceilings import additive_rule, ceilings, cells, evenly, late_rule
 from mer_lib.corpora import duet
 from mer_lib.corpora.base import EMOTIONS
@@ -24,7 +23,6 @@ from mer_lib.metrics import holm, paired_difference
 from mer_lib.paper import reported
 from mer_lib.progress import watched
 from mer_lib.shipped import folder
-from mer_lib.training import needs_context
 
 _DECK = {"duet-i": "IEMOCAP", "iemocap": "IEMOCAP", "duet-m": "MSP-Improv", "msp-improv": "MSP-Improv"}
 
@@ -207,6 +205,9 @@ def _arranged(results: pd.DataFrame, corpus: str, table: str, scores: dict[str, 
 
 def reads_dialogue(variant: str) -> bool:
     """Whether the system of a row of the tables reads the turns around an utterance."""
+    from mer_lib import systems  # here, since they need torch, and no other part of a table does
+    from mer_lib.training import needs_context
+
     return needs_context(systems.require(VARIANTS[variant].get("system", "method")).module)
 
 
@@ -482,6 +483,8 @@ def agreement(live: pd.DataFrame, record: pd.DataFrame, score: str = "ua", level
     Raises:
         ValueError: If the record was made with other data or settings, or has fewer than three seeds of a run.
     """
+    from scipy import stats
+
     rows = []
     for run in live.to_dict("records"):
         same = record

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from conftest import make_corpus
 
-from mer_lib import corpora, experiments
+from mer_lib import corpora, experiments, training
 from mer_lib.corpora.base import EMOTIONS, CorpusError
 from mer_lib.experiments import (
     PARTS,
@@ -429,9 +429,12 @@ def test_every_system_is_tried_with_the_same_rates_on_one_fold() -> None:
 
 def test_what_tunes_never_touches_the_test_split(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(experiments, "predict", lambda *given: asked.append(given))
-    row = experiments.tried(small())
-    assert asked == []
+    monkeypatch.setattr(training, "predict", lambda system, part: asked.append(part) or predict(system, part))
+    run = small()
+    row = experiments.tried(run)
+    data = experiments.prepared(run.corpus, run.fold)
+    assert asked
+    assert all(part.ids == data.dev.ids for part in asked)
     assert 0 <= row["dev_ua"] <= 100
     assert {"wa", "ua", "plain"}.isdisjoint(row)
 

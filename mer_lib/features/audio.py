@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
-import torch
 from joblib import Parallel, delayed
 
-from mer_lib._torchaudio import torchaudio
 from mer_lib.cache import cached
 from mer_lib.corpora.base import SAMPLE_RATE, Corpus, CorpusError
 from mer_lib.features.check import check_audio
@@ -65,13 +64,17 @@ def frames(wave: np.ndarray, sample_rate: int = SAMPLE_RATE, known: Pitch | None
 
 def _log_mel(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     """Log-mel energies every 10 ms, (steps, MELS); what is shorter than one window is followed by silence."""
+    import torch  # here, since most who import this module make no frames, and torch takes seconds to load
+
     wave = np.pad(wave, (0, max(0, round(0.025 * sample_rate) - wave.size)))
     power = _mel_spectrogram(sample_rate)(torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32)))
     return torch.log(power.T + 1e-7).numpy()
 
 
 @lru_cache(maxsize=4)
-def _mel_spectrogram(sample_rate: int) -> torch.nn.Module:
+def _mel_spectrogram(sample_rate: int) -> Any:
+    from mer_lib._torchaudio import torchaudio
+
     window, hop = round(0.025 * sample_rate), round(HOP_SECONDS * sample_rate)
     fft = 1 << (window - 1).bit_length()
     return torchaudio.transforms.MelSpectrogram(

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import parselmouth
 from joblib import Parallel, delayed
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -94,6 +93,8 @@ def praat(wave: np.ndarray, sample_rate: int, steps: int) -> tuple[np.ndarray, n
     hz, strength = np.zeros(steps), np.zeros(steps)
     if wave.size / sample_rate < 0.06:  # Praat needs three periods of its lowest pitch
         return hz, strength
+    import parselmouth  # here, since who needs this module's names only should not wait
+
     track = parselmouth.Sound(wave.astype(float), sample_rate).to_pitch(HOP_SECONDS, pitch_floor=60, pitch_ceiling=500)
     # Only the first time is rounded: Praat's times may lie half way between ours, where neighbours would collide.
     at = round(track.xs()[0] / HOP_SECONDS) + np.arange(track.get_number_of_frames())
