@@ -9,12 +9,18 @@ All percentages are as printed, with a fixed number of decimals. What "printed" 
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import permutations
 from math import ceil, comb, sqrt
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from mer_lib.corpora import reading
 
 WIDTH = {"rounded": 1.0, "truncated": 1.0, "either": 1.5}
 """How wide the numbers lie that are printed alike, in units of the last digit."""
@@ -488,3 +494,53 @@ def _known(how: str) -> str:
     if how not in WIDTH:
         raise ValueError(f"There is no way to print called {how!r}; there are: {', '.join(WIDTH)}.")
     return how
+
+
+# From a file --------------------------------------------------------------------------------------------------
+
+COLUMNS = (
+    "CSV file: its first column names the systems, each other one is a class with recalls in percent as printed; a"
+    ' column "average" is what the table claims to be their mean; a row "n" holds the number of test utterances of each'
+    " class; cells may be empty"
+)
+"""What `read` takes, in words."""
+
+
+def read(path: Path) -> tuple[pd.DataFrame, int]:
+    """Read a table for `audit` from a CSV file; `COLUMNS` says what is in it.
+
+    Returns:
+        The table, and how many digits after the point its numbers have at most.
+
+    Raises:
+        ValueError: If the file is no such table; the message names the row and the column.
+    """
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}; give a {COLUMNS.partition(':')[0]}.")
+    try:
+        lines = [row for row in csv.reader(io.StringIO(reading.text(path), newline=""), strict=True) if any(row)]
+    except csv.Error as error:
+        raise ValueError(f"{path} cannot be read as a CSV file ({error}).") from None
+    if len(lines) < 2 or len(lines[0]) < 2:
+        raise ValueError(f"{path} holds no table; it takes names of classes in the first line, separated by commas.")
+    header = [name.strip() for name in lines[0][1:]]
+    if "" in header:
+        raise ValueError(f"{path} has a column without a name, number {header.index('') + 2}.")
+    cells: dict[str, list[str]] = {}
+    for row in lines[1:]:
+        name, values = row[0].strip(), [cell.strip().removesuffix("%").rstrip() for cell in row[1:]]
+        if not name or name in cells:
+            raise ValueError(f"{path} has {'two rows' if name else 'a row'} named {name!r}; give each its own name.")
+        if len(values) != len(header):
+            raise ValueError(f"Row {name!r} of {path} has {len(row)} fields; the first line has {len(lines[0])}.")
+        cells[name] = values
+    wrong = [(n, c, v) for n, row in cells.items() for c, v in zip(header, row, strict=True) if not _NUMBER.match(v)]
+    if wrong:
+        name, column, value = wrong[0]
+        raise ValueError(f"{value!r} in row {name!r}, column {column!r} of {path} is no number such as 71.67.")
+    digits = [len(v.partition(".")[2]) for name, row in cells.items() if name != "n" for v in row]
+    table = pd.DataFrame.from_dict(cells, orient="index", columns=header)
+    return table.replace("", np.nan).astype(float), max(digits, default=0)
+
+
+_NUMBER = re.compile(r"(\d+(\.\d*)?)?$")

@@ -348,6 +348,9 @@ class Trial:
     draw: int
     conditions: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return f"{self.run}, draw {self.draw}"
+
     def key(self) -> str:
         """A short name that changes with everything that changes the result."""
         told = [

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 import mer_lib
 from mer_lib import corpora
-from mer_lib.cache import cached, digest, locked
+from mer_lib.cache import cached, digest, locked, require_writable, whole
 from mer_lib.corpora.base import Corpus
+from mer_lib.errors import during, sentence
 from mer_lib.features.check import check_audio
 from mer_lib.metrics import adjusted, mean_interval, scores
 from mer_lib.settings import TrainingConfig
@@ -157,6 +158,9 @@ class Run:
     audio: Pretrained | None = None
     text: Pretrained | None = None
 
+    def __str__(self) -> str:
+        return f"{self.variant} on {self.corpus}, fold {self.fold}, seed {self.seed}"
+
     @property
     def pretrained(self) -> dict[str, Pretrained]:
         """Modality to its pretrained encoder."""
@@ -174,28 +178,34 @@ class Run:
 
 @lru_cache(maxsize=3)
 def _corpus(name: str, root: str | None) -> Corpus:
-    return check_audio(corpora.load(name, root=root))
+    with during(f"reading the corpus {name}{f' in {root}' if root else ''}"):
+        return check_audio(corpora.load(name, root=root))
 
 
 @lru_cache(maxsize=3)
 def prepared(
-    corpus: str, fold: int, root: str | None = None, audio: Pretrained | None = None, text: Pretrained | None = None
+    corpus: str,
+    fold: int,
+    root: str | None = None,
+    audio: Pretrained | None = None,
+    text: Pretrained | None = None,
+    normalise_by: str = "speaker",
 ) -> Prepared:
     """One fold of a corpus as tensors; the last two stay in memory."""
     from mer_lib.features.batches import prepare
 
     loaded = _corpus(corpus, root)
-    return prepare(loaded, loaded.fold(fold), audio=audio, text=text)
+    return prepare(loaded, loaded.fold(fold), normalise_by, audio, text)
 
 
-def fit(run: Run) -> tuple[Trained, Prepared]:
-    """Train the system of a run; the test split is not touched."""
-    data = _prepared(run)
+def fit(run: Run, normalise_by: str = "speaker") -> tuple[Trained, Prepared]:
+    """Train the system of a run; the test split is not touched. `normalise_by` is that of `prepare`."""
+    data = _prepared(run, normalise_by)
     return fit_on(run, data), data
 
 
-def _prepared(run: Run) -> Prepared:
-    return prepared(run.corpus, run.fold, run.root, **run.pretrained)
+def _prepared(run: Run, normalise_by: str = "speaker") -> Prepared:
+    return prepared(run.corpus, run.fold, run.root, **run.pretrained, normalise_by=normalise_by)
 
 
 def build(run: Run, data: Prepared) -> nn.Module:
@@ -228,14 +238,18 @@ def fit_on(run: Run, data: Prepared, watch: Callable[[nn.Module], object] | None
     return train(build(run, data), data.train, data.dev, run.training, run.seed, watch)
 
 
-def trained(run: Run) -> tuple[Trained, Prepared]:
-    """Like `fit`, but a training that was done before is read from the cache: chapters share their systems."""
+def trained(run: Run, normalise_by: str = "speaker") -> tuple[Trained, Prepared]:
+    """Like `fit`, but a training that was done before is read from the cache: chapters share their systems.
+
+    `normalise_by` is that of `prepare`; everything in the book's tables is normalised by the speaker.
+    """
     import torch
 
     from mer_lib.training import Trained
 
-    stored = cached("trained", f"{run.key()} {_code()}", lambda: _pack(fit(run)[0]))
-    data = _prepared(run)
+    by = "" if normalise_by == "speaker" else f" by {normalise_by}"
+    stored = cached("trained", f"{run.key()} {_code()}{by}", lambda: _pack(fit(run, normalise_by)[0]))
+    data = _prepared(run, normalise_by)
     system = build(run, data)
     system.load_state_dict({name[7:]: torch.as_tensor(v) for name, v in stored.items() if name.startswith("weight/")})
     columns = {name[8:]: v.tolist() for name, v in stored.items() if name.startswith("history/")}
@@ -400,8 +414,42 @@ class Task(Protocol):
         """A short name that changes with everything that changes the result."""
 
 
+FAILED = ".failed"
+"""Ending of the file in a store that says why a task failed; it is no result, and the task is tried again."""
+
+
+class Failure(NamedTuple):
+    """A task that could not be done: its key, what it was, and why not, in a sentence."""
+
+    key: str
+    task: str
+    reason: str
+
+
+class IncompleteError(ValueError):
+    """Some tasks failed, after all the others were done and kept.
+
+    Attributes:
+        results: Those of the others, in order.
+        failures: What failed, and why.
+    """
+
+    def __init__(self, results: list[Any], failures: list[Failure]) -> None:
+        super().__init__(results, failures)
+        self.results, self.failures = results, failures
+
+    def __str__(self) -> str:
+        total, first = len(self.results) + len(self.failures), self.failures[0]
+        return (
+            f"{len(self.failures)} of {total} tasks failed, the first of them {first.task}: {first.reason} The others"
+            " are kept; run it again to try those that failed once more."
+        )
+
+
 def complete(tasks: Sequence[Task], do: Callable[[Any], Any], store: Path, jobs: int | None = None) -> list[Any]:
     """Do many tasks, keep each result as it ends, and skip those that are kept already.
+
+    A task that fails stops no other one. Why it failed lies in the store, too, until it is tried again.
 
     Args:
         tasks: What to do.
@@ -414,25 +462,51 @@ def complete(tasks: Sequence[Task], do: Callable[[Any], Any], store: Path, jobs:
     Returns:
         The results, in the order of `tasks`.
 
+    Raises:
+        IncompleteError: If tasks failed; it holds the results of the others.
+        ValueError: If the store cannot be written, or a process was killed.
+
     Shown in chapter 19.
     """
-    store.mkdir(parents=True, exist_ok=True)
-    todo = [task for task in tasks if not (store / f"{task.key()}.json").exists()]
-    work = (delayed(_do_and_keep)(task, do, store) for task in todo)
+    places = [kept(task, store) for task in tasks]
+    todo = [(task, place) for task, place in zip(tasks, places, strict=True) if not place.exists()]
+    if todo:
+        require_writable(store)
+        store.mkdir(parents=True, exist_ok=True)
+    work = (delayed(_do_and_keep)(task, do, place) for task, place in todo)
     finished = Parallel(n_jobs=jobs or -1, return_as="generator_unordered")(work)
-    for _ in tqdm(finished, total=len(todo), desc="trainings", disable=not todo):
-        pass
-    return [json.loads((store / f"{task.key()}.json").read_text()) for task in tasks]
+    try:
+        for _ in tqdm(finished, total=len(todo), desc="trainings", disable=not todo):
+            pass
+    except TerminatedWorkerError:
+        raise ValueError(
+            "A process was killed from outside, mostly for want of memory. What was finished is kept; run it again with"
+            " fewer jobs."
+        ) from None
+    results = [json.loads(place.read_text()) for place in places if place.exists()]
+    lost = [place.with_suffix(FAILED) for place in places if not place.exists()]
+    if lost:
+        raise IncompleteError(results, [Failure(**json.loads(path.read_text())) for path in lost])
+    return results
 
 
-def _do_and_keep(task: Task, do: Callable[[Any], Any], store: Path) -> None:
+def kept(task: Task, store: Path) -> Path:
+    """Where the result of a task lies once it is done."""
+    return store / f"{task.key()}.json"
+
+
+def _do_and_keep(task: Task, do: Callable[[Any], Any], place: Path) -> None:
     import torch
 
     torch.set_num_threads(1)
-    target = store / f"{task.key()}.json"
-    unfinished = target.with_suffix(f".{os.getpid()}.tmp")
-    unfinished.write_text(json.dumps(do(task)))
-    os.replace(unfinished, target)
+    try:
+        target, found = place, do(task)
+    except Exception as error:  # whatever it is, the others go on
+        target, found = place.with_suffix(FAILED), Failure(task.key(), str(task), sentence(error))._asdict()
+    with whole(target) as unfinished:
+        unfinished.write_text(json.dumps(found))
+    if target == place:
+        place.with_suffix(FAILED).unlink(missing_ok=True)
 
 
 def sweep(runs: Sequence[Run], store: Path, jobs: int | None = None) -> pd.DataFrame:
@@ -446,9 +520,8 @@ def keep_results(results: pd.DataFrame, path: Path, by: Sequence[str] = RUN) -> 
     with locked(path):  # two sweeps may keep their rows in one file
         together = pd.concat([_read(path), results]) if path.is_file() else results
         together = together.drop_duplicates(list(by), keep="last")
-        unfinished = path.with_suffix(".tmp")
-        together.to_csv(unfinished, index=False, float_format="%.4f")
-        os.replace(unfinished, path)
+        with whole(path) as unfinished:
+            together.to_csv(unfinished, index=False, float_format="%.4f")
 
 
 def read_results(path: Path, needed: Sequence[str] = ("wa", "ua")) -> pd.DataFrame:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from mer_lib.errors import during
+
 EMOTIONS = ("happy", "sad", "neutral", "angry")
 """The classes of a corpus that does not name others, in the order of the deck's Table 3."""
 
@@ -137,7 +139,8 @@ class Corpus:
         if utterance not in self.table.index:
             raise CorpusError(f"{self.name} has no utterance {utterance!r}. Ids look like {self.table.index[0]!r}.")
         row = self.table.loc[utterance]
-        wave = self.read(row)
+        with during(f"reading the sound of {utterance} in {row['audio']}"):
+            wave = self.read(row)
         if wave.size == 0 or not np.isfinite(wave).all():
             raise CorpusError(f"The sound of {utterance} in {row['audio']} is empty or not finite. Restore that file.")
         return wave

@@ -7,7 +7,6 @@ noisy speech. It takes most of the time that frames take, so the tracks of the s
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from mer_lib import shipped
-from mer_lib.cache import digest
+from mer_lib.cache import digest, whole
 from mer_lib.corpora.base import Corpus
 
 HOP_SECONDS = 0.01
@@ -148,9 +147,8 @@ def ship(corpus: Corpus, folder: Path) -> Path:
         "melody": np.stack([found.melody for found in made]),
     }
     path = folder / f"{corpus.name}.safetensors"
-    unfinished = path.with_suffix(".tmp")
-    save_file(arrays, unfinished, {"of": _of(corpus)})
-    os.replace(unfinished, path)
+    with whole(path) as unfinished:
+        save_file(arrays, unfinished, {"of": _of(corpus)})
     return path
 
 

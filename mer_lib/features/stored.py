@@ -6,7 +6,6 @@ that is missing; a finished one is read without loading the encoder. Shown in ch
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,13 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from mer_lib.cache import cache_folder, digest
+from mer_lib.cache import alone, cache_folder, digest, whole
 from mer_lib.corpora.base import Corpus, CorpusError
 from mer_lib.features.pretrained import Encoder, Pretrained, SpeechEncoder, TextEncoder
 
@@ -146,16 +144,15 @@ def _fill(
     encode: Callable[[Encoder, list[str]], dict[str, np.ndarray]],
 ) -> None:
     """Make the files that are missing; who wants what another process is making waits for it."""
-    folder.mkdir(parents=True, exist_ok=True)
     blocks = [ids[start : start + BLOCK] for start in range(0, len(ids), BLOCK)]
-    with FileLock(folder / "lock"):
+    with alone(folder / "lock"):
         todo = [number for number, block in enumerate(blocks) if not _whole(shard(folder, number), block)]
         encoder = load() if todo else None
         for number in tqdm(todo, desc=folder.name, unit="block", disable=not sys.stderr.isatty()):
             assert encoder is not None
-            unfinished = shard(folder, number).with_suffix(".tmp")
-            save_file(encode(encoder, blocks[number]), unfinished)
-            os.replace(unfinished, shard(folder, number))
+            arrays = encode(encoder, blocks[number])
+            with whole(shard(folder, number)) as unfinished:
+                save_file(arrays, unfinished)
 
 
 def _whole(path: Path, ids: list[str]) -> bool:
