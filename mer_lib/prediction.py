@@ -3,8 +3,9 @@
 **Normalisation.** The systems of the book's tables see each feature normalised by its speaker, over a whole session.
 A lone file has no session. Given to such a system, a sound that was normalised by itself sounds like none that it knows
 (on duet-i the voice alone falls to chance), and one that was normalised by the corpus carries the pitch of its speaker.
-So the systems that answer here are trained on sounds that are normalised one by one, too, which is the best of the
-three; `benchmarks/predict.py` measures them all, and `tests/test_prediction.py` holds the order.
+So the systems that answer here are trained on sounds that are normalised one by one, too. That was about as good as
+the second way, or better, wherever we looked, and both cost much against whole sessions; `benchmarks/predict.py`
+measures all of them, and `tests/test_prediction.py` holds that the first way is worse than this one.
 
 **One modality.** What the voice says alone, and the words, is answered by the two heads of L_ua, which were trained
 with the system for just that; on utterances that were held out they are about as good as systems with one modality
@@ -14,7 +15,7 @@ with the system for just that; on utterances that were held out they are about a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any

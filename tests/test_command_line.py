@@ -15,7 +15,7 @@ from conftest import make_corpus
 from mer_lib import conditions, corpora, experiments, systems
 from mer_lib.__main__ import main
 from mer_lib.corpora import duet
-from mer_lib.corpora.base import Corpus
+from mer_lib.corpora.base import Corpus, CorpusError
 from mer_lib.experiments import read_results
 from mer_lib.shipped import folder
 from mer_lib.training import TrainingConfig
@@ -130,9 +130,9 @@ def test_a_sweep_of_a_table_trains_its_rows(monkeypatch: pytest.MonkeyPatch, tmp
 
     def watched(runs: list[experiments.Run], *_: object) -> None:
         asked.extend(runs)
-        raise ValueError("enough")
+        raise CorpusError("That is enough.")
 
-    monkeypatch.setattr(experiments, "sweep", watched)
+    monkeypatch.setattr(experiments, "complete", watched)
     assert main(["sweep", "--corpus", "tiny", "--table", "table7", "--out", str(tmp_path / "results.csv")]) == 2
     assert [run.variant for run in asked[:6]] == list(experiments.TABLES["table7"])
 
@@ -172,7 +172,11 @@ def test_what_the_record_holds_is_not_trained_again(
     more = [*asked, "--variant", "T", "--variant", "A", "--store", str(tmp_path / "second"), "--jobs", "1", "--json"]
     assert main(more) == 0
     assert trained == ["A"]
-    assert strict(capsys.readouterr().out)[0] == pytest.approx(first[0], nan_ok=True)
+    again = strict(capsys.readouterr().out)
+    assert [(row.pop("done"), row.pop("kept"), row.pop("failed")) for row in [*first, *again]] == [
+        (1, 0, 0), (0, 1, 0), (1, 0, 0),
+    ]  # fmt: skip
+    assert again[0] == pytest.approx(first[0], nan_ok=True)
 
 
 def test_a_sweep_writes_its_runs_and_prints_their_summary(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -211,7 +215,7 @@ def test_a_sweep_writes_its_runs_and_prints_their_summary(capsys: pytest.Capture
 def test_conditions_keep_their_rows_and_print_a_verdict_per_variant(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def made_up(asked: list[conditions.Trial], *_: object) -> pd.DataFrame:
+    def made_up(asked: list[conditions.Trial], *_: object) -> list[list[dict[str, object]]]:
         place = [
             {"corpus": t.run.corpus, "variant": t.run.variant, "fold": t.run.fold, "seed": t.run.seed}
             | {"condition": name, "draw": t.draw}
@@ -219,10 +223,10 @@ def test_conditions_keep_their_rows_and_print_a_verdict_per_variant(
             for name in t.conditions
         ]
         training = json.dumps(asdict(TrainingConfig()), sort_keys=True)
-        return pd.DataFrame(place).assign(wa=50.0, ua=60.0, training=training)
+        return [[{**row, "wa": 50.0, "ua": 60.0, "training": training}] for row in place]
 
     monkeypatch.setattr(conditions, "drawn", lambda corpus, draw, home, jobs: folder("duet"))
-    monkeypatch.setattr(conditions, "sweep", made_up)
+    monkeypatch.setattr(experiments, "complete", made_up)
     out = tmp_path / "conditions.csv"
     asked = ["conditions", "--condition", "no words at test", "--seeds", "1", "--out", str(out), "--json"]
     assert main([*asked, "--draws", "2"]) == 0
@@ -230,10 +234,10 @@ def test_conditions_keep_their_rows_and_print_a_verdict_per_variant(
     assert [row["variant"] for row in rows] == ["A+T (w/o attention)", "A+T (w/o L_sp)", "A+T (w/o L_ua)"]
     assert rows[0]["difference"] == 0
     assert len(read_results(out)) == 8
-    monkeypatch.setattr(conditions, "sweep", lambda *_: pytest.fail("the file holds these draws"))
+    monkeypatch.setattr(experiments, "complete", lambda *_: pytest.fail("the file holds these draws"))
     assert main([*asked, "--draws", "1"]) == 0
     assert {row["ua"] for row in strict(capsys.readouterr().out)} == {60}
-    monkeypatch.setattr(conditions, "sweep", made_up)
+    monkeypatch.setattr(experiments, "complete", made_up)
     assert main([*asked, "--draws", "3"]) == 0
     assert len(read_results(out)) == 12, "one draw more"
     assert main([*asked, "--draws", "0"]) == 2

@@ -19,6 +19,7 @@ from mer_lib.experiments import (
     PARTS,
     TABLES,
     VARIANTS,
+    IncompleteError,
     Run,
     complete,
     decisions,
@@ -229,9 +230,39 @@ def test_a_run_that_fails_leaves_no_result(tmp_path: Path, monkeypatch: pytest.M
         raise FloatingPointError("The loss is nan in epoch 1.")
 
     monkeypatch.setattr(experiments, "execute", fail)
-    with pytest.raises(FloatingPointError, match=r"The loss is nan"):
+    with pytest.raises(IncompleteError, match=r"1 of 1 tasks failed, the first of them .*The loss is nan"):
         sweep([small()], tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("*.json")) == []
+
+
+def test_a_task_that_fails_stops_no_other_and_is_tried_again(tmp_path: Path) -> None:
+    tasks, broken = [Asking(number) for number in range(4)], {1}
+
+    def do(task: Asking) -> int:
+        if task.number in broken:
+            raise KeyError("x")
+        return task.number
+
+    with pytest.raises(IncompleteError) as stopped:
+        complete(tasks, do, tmp_path, jobs=1)
+    assert stopped.value.results == [0, 2, 3]
+    (failure,) = stopped.value.failures
+    assert (failure.key, failure.task) == ("asking-1", "Asking(number=1)")
+    assert failure.reason == "Unexpected KeyError ('x')."
+    asked = []
+    broken.clear()
+    assert complete(tasks, lambda task: asked.append(task) or do(task), tmp_path, jobs=1) == [0, 1, 2, 3]
+    assert asked == [tasks[1]]
+    assert not list(tmp_path.glob("*.failed")), "what worked in the end has no failure left"
+
+
+def test_a_failure_says_our_own_sentence_as_it_is(tmp_path: Path) -> None:
+    def diverges(task: Asking) -> int:
+        raise CorpusError("Fold 1 trains without any sad utterance; use other folds.")
+
+    with pytest.raises(IncompleteError) as stopped:
+        complete([Asking(0)], diverges, tmp_path, jobs=1)
+    assert stopped.value.failures[0].reason == "Fold 1 trains without any sad utterance; use other folds."
 
 
 @dataclass(frozen=True)
