@@ -76,7 +76,15 @@ def sounds_of(frames: dict, table: pd.DataFrame, fold: experiments.Corpus) -> di
 def with_audio(part: Utterances, sounds: dict[str, np.ndarray]) -> Utterances:
     """The same utterances with other sounds."""
     texts, spans = [x.numpy() for x in part.text], [x.numpy() for x in part.spans]
-    return Utterances(part.ids, [sounds[i] for i in part.ids], texts, spans, part.labels.tolist(), part.places.numpy())
+    return Utterances(
+        part.ids,
+        [sounds[i] for i in part.ids],
+        texts,
+        spans,
+        part.labels.tolist(),
+        part.places.numpy(),
+        emotions=part.emotions,
+    )
 
 
 def scored(result: Trained, part: Utterances) -> tuple[float, float]:
@@ -86,7 +94,7 @@ def scored(result: Trained, part: Utterances) -> tuple[float, float]:
 
 def two(logits: np.ndarray, part: Utterances, prior: np.ndarray) -> tuple[float, float]:
     """WA and UA."""
-    found = scores(logits, part.labels.numpy(), prior)
+    found = scores(logits, part.labels.numpy(), prior, part.emotions)
     return found["wa"], found["ua"]
 
 

@@ -25,7 +25,7 @@ import torch
 
 from mer_lib import experiments
 from mer_lib.corpora import reading
-from mer_lib.corpora.base import EMOTIONS, SAMPLE_RATE, Corpus
+from mer_lib.corpora.base import SAMPLE_RATE, Corpus
 from mer_lib.errors import during
 from mer_lib.experiments import Run
 from mer_lib.features.audio import frames, normalise
@@ -105,10 +105,10 @@ def answer(run: Run, clip: Clip) -> dict[str, Any]:
     words, unknown = _words(clip.text, data) if "text" in read else (None, None)
     sound = _heard(wave, data) if wave is not None and "audio" in read else np.zeros((1, data.features), np.float32)
     pieces, spans = _read(clip.text, data) if "text" in read else data.vectors.encode("")
-    part = Utterances([str(clip)], [sound], [pieces], [spans], labels=[0])
+    part = Utterances([str(clip)], [sound], [pieces], [spans], labels=[0], emotions=data.emotions)
     with torch.no_grad():
         output = result.system(part.batch([0], read))
-    emotions = EMOTIONS
+    emotions = data.emotions
     found = {m: _probabilities(logits, emotions) for m, logits in {"both": output.logits, **output.unimodal}.items()}
     both = found.pop("both")
     return {

@@ -101,7 +101,8 @@ def _systems(asked: Namespace) -> Answer:
 
 
 def _corpora(asked: Namespace) -> Answer:
-    return Answer(pd.DataFrame({"name": corpora.names()}))
+    options = [", ".join(corpora.options_of(name)) for name in corpora.names()]
+    return Answer(pd.DataFrame({"name": corpora.names(), "options": options}))
 
 
 def _tables(asked: Namespace) -> Answer:
