@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from conftest import make_corpus
 
-from mer_lib import conditions, corpora, experiments, systems
+from mer_lib import audit, conditions, corpora, experiments, systems
 from mer_lib.__main__ import main
 from mer_lib.corpora import duet
-from mer_lib.corpora.base import Corpus, CorpusError
+from mer_lib.corpora.base import Corpus, CorpusError, Fold
 from mer_lib.experiments import read_results
 from mer_lib.shipped import folder
 from mer_lib.training import TrainingConfig
@@ -305,3 +306,296 @@ def test_rows_without_a_place_are_refused_before_anything_is_trained(
     (tmp_path / "file").write_text("")
     assert main([command, *asked, "--out", str(tmp_path / "file" / "rows.csv")]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+# Answers on one's own files
+
+
+@pytest.fixture
+def voices(tmp_path: Path) -> Path:
+    """A folder with sounds of the tiny corpus, one of them in another format, and some that cannot be used."""
+    wave = make_corpus().waveform("S1-03")  # angry
+    soundfile.write(tmp_path / "angry.wav", wave, 16000)
+    soundfile.write(tmp_path / "stereo.wav", np.repeat(np.stack([wave, wave], 1), 3, axis=0), 48000)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(16000), 16000)
+    soundfile.write(tmp_path / "short.wav", wave[:160], 16000)
+    soundfile.write(tmp_path / "long.wav", np.tile(wave, 400), 16000)
+    (tmp_path / "text.wav").write_text("not a sound")
+    return tmp_path
+
+
+def predicted(asked: list[str], capsys: pytest.CaptureFixture[str], code: int = 0) -> dict[str, object]:
+    assert main(["predict", "--corpus", "tiny", "--json", *asked]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_sound_and_its_text_are_answered_together_and_one_by_one(
+    voices: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (found,) = predicted([str(voices / "angry.wav"), "--text", "Well, leave me zyzzyva."], capsys)["answers"]
+    assert found["variant"] == "A+T"
+    assert set(found["alone"]) == {"audio", "text"}
+    for shares in (found["probabilities"], *found["alone"].values()):
+        assert list(shares) == list(make_corpus().emotions)
+        assert sum(shares.values()) == pytest.approx(1, abs=0.001)
+    assert found["emotion"] == max(found["probabilities"], key=found["probabilities"].get)
+    assert (found["words"], found["unknown"]) == (4, ["zyzzyva"])
+
+
+def test_without_a_text_the_voice_answers_and_without_a_sound_the_words_and_both_are_said(
+    voices: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (found,) = predicted([str(voices / "angry.wav")], capsys)["answers"]
+    assert (found["variant"], found["alone"]) == ("A", {})
+    assert found["notes"] == ["No text was given, so the voice alone answers."]
+    (found,) = predicted(["--text", "leave me"], capsys)["answers"]
+    assert (found["variant"], found["sound"]) == ("T", None)
+    assert found["notes"] == ["No sound was given, so the words alone answer."]
+
+
+def test_a_file_that_cannot_be_used_is_named_and_the_others_are_answered(
+    voices: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (voices / "list.csv").write_text("file,text\nangry.wav,leave me\n,leave me\nstereo.wav,\n")
+    bad = ["silent", "short", "long", "text", "nothing"]
+    files = [str(voices / f"{name}.wav") for name in bad]
+    assert main(["predict", "--corpus", "tiny", "--json", *files, str(voices / "list.csv")]) == 1
+    out, err = capsys.readouterr()
+    answers = json.loads(out)["answers"]
+    assert ["error" in found for found in answers] == [True] * 5 + [False] * 3
+    told = [line for line in err.splitlines() if line.startswith("mer_lib: ")]
+    assert len(told) == 5
+    for name, line in zip(bad, told, strict=True):
+        assert f"{name}.wav" in line
+
+
+def test_another_rate_and_two_channels_are_answered_almost_alike(
+    voices: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = predicted([str(voices / "angry.wav"), str(voices / "stereo.wav")], capsys)["answers"]
+    assert one["emotion"] == other["emotion"]
+
+
+def test_the_answer_for_a_reader_says_what_the_model_does_not_know(
+    voices: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synthetic = replace(make_corpus(), truth=make_corpus().table[["id"]])
+    monkeypatch.setattr(corpora, "load", lambda name, root=None: synthetic)
+    assert main(["predict", "--corpus", "tiny", str(voices / "angry.wav"), "--text", "leave me"]) == 0
+    out = capsys.readouterr().out
+    assert "synthetic speech: a model of it knows nothing of people" in out
+    assert "Each sound is normalised by itself" in out
+    assert [line.split()[0] for line in out.splitlines()[2:5]] == ["voice", "words", "both"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ([], "There is nothing to answer about"),
+        (["--text", " "], "The text is empty"),
+        (["a.wav", "b.wav", "--text", "x"], "--text is the text of one sound"),
+        (["list.csv", "--text", "x"], "--text is the text of one sound"),
+        (["nowhere.csv"], "There is no file nowhere.csv"),
+        (["list.csv"], "list.csv lacks the columns file"),
+        (["--text", "x", "--variant", "V"], "There is no variant 'V'"),
+        (["--text", "x", "--fold", "9"], "tiny has no fold '9'"),
+        (["--text", "x", "--text-encoder", "."], "The configuration of . is missing in that folder"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_answered_is_said_in_a_sentence(
+    asked: list[str], sentence: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.csv").write_text("sound,words\na.wav,x\n")
+    assert main(["predict", "--corpus", "tiny", *asked]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1].startswith(f"mer_lib: {sentence}")
+
+
+@pytest.mark.parametrize(
+    ("variant", "sentence"),
+    [("bc-LSTM", "reads the dialogue around an utterance"), ("gated fusion", "gated fusion needs audio and text")],
+)
+def test_a_system_that_needs_more_than_there_is_says_so(
+    variant: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", "--corpus", "tiny", "--variant", variant, "--text", "leave me"]) == 1
+    assert sentence in capsys.readouterr().err
+
+
+# Folds for other programs
+
+
+def test_exported_folds_read_back_are_those_of_the_corpus_and_stdout_is_json_alone(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["export", "folds", "--corpus", "tiny"]) == 0
+    told = capsys.readouterr().out
+    found = json.loads(told)
+    corpus = make_corpus()
+    assert [Fold(**fold) for fold in found["folds"]] == corpus.folds()
+    assert found["fingerprint"] == corpus.fingerprint()
+    assert main(["export", "folds", "--corpus", "tiny", "--out", str(tmp_path / "new" / "folds.json")]) == 0
+    assert (tmp_path / "new" / "folds.json").read_text() == told, "the same in every run"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["folds.json"]
+    assert main(["export", "folds", "--corpus", "tiny", "--by", "colour"]) == 2
+
+
+# A table that was published
+
+TABLE = "system,calm,cross,glad,average\nwords,71.67,60.00,54.67,62.11\nvoice,76.67,68.89,61.33,68.96\n"
+TABLE += "both,80.00,70.95,66.67,75.24\n"
+
+
+def test_a_published_table_is_audited_as_in_chapter_16(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text(TABLE)
+    assert main(["audit", str(tmp_path / "table.csv")]) == 0
+    table = pd.DataFrame(
+        {
+            "calm": [71.67, 76.67, 80.0],
+            "cross": [60.0, 68.89, 70.95],
+            "glad": [54.67, 61.33, 66.67],
+            "average": [62.11, 68.96, 75.24],
+        },
+        index=["words", "voice", "both"],
+    )
+    assert capsys.readouterr().out.splitlines() == audit.audit(table)[1]
+    (tmp_path / "table.csv").write_text(TABLE + "n,60,45,75,\n")
+    assert main(["audit", str(tmp_path / "table.csv"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "both: no whole count of these sizes gives cross." in found["sentences"]
+    assert {row["row"] for row in found["numbers"]} == {"words", "voice", "both"}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "There is no file"),
+        ("", "holds no table"),
+        ("system;calm\nwords;71,67\n", "holds no table"),
+        ("system,calm\n", "holds no table"),
+        ("system,calm,\nwords,71.67,1\n", "has a column without a name, number 3"),
+        ("system,calm\nwords,high\n", "'high' in row 'words', column 'calm'"),
+        ("system,calm\nwords,nan\n", "'nan' in row 'words', column 'calm'"),
+        ("system,calm\nwords,1,2\n", "Row 'words' of"),
+        ("system,calm\nwords,1\nwords,2\n", "has two rows named 'words'"),
+        ("system,calm,calm\nwords,1,2\n", "Two rows or two columns of the table have the same name"),
+        ("system,calm\nwords,171.67\n", "171.67 is not a percentage"),
+        ("system,calm\nn,60\n", "The table has no recalls"),
+        ('system,calm\n"words,1\n', "cannot be read as a CSV file"),
+        ("system,calm\nwords,71.67\nn,60.5\n", "60.5 is not a number of utterances"),
+    ],
+)
+def test_a_csv_file_that_is_no_table_of_recalls_is_refused_in_one_sentence(
+    content: str | None, sentence: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "table.csv").write_text(content)
+    assert main(["audit", str(tmp_path / "table.csv")]) == 2
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert sentence in err
+
+
+# What goes wrong
+
+
+def raising(error: BaseException) -> object:
+    def load(name: str, root: str | None = None) -> Corpus:
+        raise error
+
+    return load
+
+
+def test_an_error_that_nobody_foresaw_is_no_answer_but_says_what_was_done(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for foreign in (KeyError("x"), ValueError("not enough values to unpack"), RuntimeError("x"), AssertionError()):
+        monkeypatch.setattr(corpora, "load", raising(foreign))
+        assert main(["run", "--corpus", "tiny"]) == 1
+        out, err = capsys.readouterr()
+        assert (out, len(err.splitlines())) == ("", 1)
+        assert err.startswith(f"mer_lib: Unexpected {type(foreign).__name__}")
+        assert "in `run`; run it again with --debug" in err
+        for asked in (["--debug", "run"], ["run", "--debug"]):
+            with pytest.raises(type(foreign)):
+                main([*asked, "--corpus", "tiny"])
+
+
+def test_a_foreign_error_in_a_sound_names_the_sound(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    def read(row: pd.Series) -> np.ndarray:
+        first, _second = [row["id"]]
+        return first
+
+    monkeypatch.setattr(corpora, "load", lambda name, root=None: replace(make_corpus(), read=read))
+    assert main(["run", "--corpus", "tiny", "--variant", "A"]) == 1
+    assert "Unexpected ValueError while reading the sound of S1-00 in S1.zip/00" in capsys.readouterr().err
+
+
+def test_who_stops_a_command_sees_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpora, "load", raising(KeyboardInterrupt()))
+    assert main(["run", "--corpus", "tiny"]) == 130
+    assert capsys.readouterr().err == "mer_lib: stopped; what was finished is kept.\n"
+
+
+def test_who_reads_no_further_sees_no_error() -> None:
+    code = "import sys; from mer_lib.__main__ import main; sys.exit(main(['export', 'folds', '--corpus', 'duet-i']))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+def test_a_run_that_fails_is_told_and_tried_again_while_the_rest_is_kept(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute, asked = experiments.execute, ["sweep", "--corpus", "tiny", "--fold", "1", "--seeds", "1", "--jobs", "1"]
+    asked += ["--variant", "T", "--variant", "majority", "--json"]
+    asked += ["--store", str(tmp_path / "store"), "--out", str(tmp_path / "out.csv")]
+
+    def fail(run: experiments.Run) -> dict[str, object]:
+        if run.variant == "T":
+            raise CorpusError("Fold S1 of tiny trains without any sad utterance; use other folds.")
+        return execute(run)
+
+    monkeypatch.setattr(experiments, "execute", fail)
+    for state in ((1, 0), (0, 1)):  # done, then kept
+        assert main(asked) == 1
+        out, err = capsys.readouterr()
+        words, majority = strict(out)
+        assert (words["done"], words["kept"], words["failed"], words["ua_mean"]) == (0, 0, 1, None)
+        assert (majority["done"], majority["kept"], majority["failed"]) == (*state, 0)
+        assert "T on tiny, fold 1, seed 0 failed: Fold S1 of tiny trains without any sad utterance" in err
+        assert read_results(tmp_path / "out.csv")["variant"].tolist() == ["majority"]
+    monkeypatch.setattr(experiments, "execute", execute)
+    assert main(asked) == 0
+    assert [row["failed"] for row in strict(capsys.readouterr().out)] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("command", "place"),
+    [("run", "cache"), ("predict", "cache")]
+    + [
+        (command, place)
+        for command in ("sweep", "tune", "control", "conditions")
+        for place in ("out", "store", "cache")
+    ],
+)
+def test_all_places_that_will_be_written_are_tried_first(
+    command: str, place: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpora, "load", lambda *_, **__: pytest.fail("something was read"))
+    (tmp_path / "file").write_text("")
+    places = {name: tmp_path / ("file" if name == place else "free") / name for name in ("out", "store", "cache")}
+    monkeypatch.setenv("MER_LIB_CACHE", str(places["cache"]))
+    asked = {"conditions": [], "predict": ["--corpus", "tiny", "--text", "x"]}.get(command, ["--corpus", "tiny"])
+    if command not in ("run", "predict"):
+        asked += ["--store", str(places["store"]), "--out", str(places["out"] / "rows.csv")]
+    assert main([command, *asked]) == 2
+    assert f"{places[place]} cannot be written" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -37,9 +37,12 @@ def _predict(asked: Namespace) -> Answer:
     from mer_lib.prediction import Clip, answer, caveats
 
     require_writable(cache_folder())
-    clips = [Clip(*clip) for clip in _asked(asked)]
-    corpus = experiments._corpus(asked.corpus, asked.root)
     audio, text = encoder(asked, "audio"), encoder(asked, "text")
+    clips = [Clip(*clip) for clip in _asked(asked)]
+    for asked_for in (audio, text):
+        if asked_for:
+            asked_for.home()  # one that is missing is said to be so at once
+    corpus = experiments._corpus(asked.corpus, asked.root)
     number = corpus.fold_number(asked.fold)
     (run,) = experiments.grid(asked.corpus, [asked.variant], [number], [asked.seed], asked.root, audio=audio, text=text)
     print(f"{run}: trained once, which takes a minute or more; then read from the cache.", file=sys.stderr)

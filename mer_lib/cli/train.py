@@ -65,14 +65,14 @@ def encoders(parser: ArgumentParser, ending: str) -> None:
     """Add the options that name pretrained encoders, such as `--audio`, or `--audio-encoder` with an ending."""
     for channel, usual in (("audio", "microsoft/wavlm-base-plus"), ("text", "roberta-base")):
         about = f"pretrained encoder, on the hub or in a folder, such as {usual}"
-        parser.add_argument(f"--{channel}{ending}", dest=channel, help=about)
+        parser.add_argument(f"--{channel}{ending}", dest=f"{channel}_encoder", help=about)
         parser.add_argument(f"--{channel}-layer", default="-1", help="its layer, or all for a learned weighted sum")
         parser.add_argument(f"--{channel}-top", type=int, default=0, help="how many of its top layers learn")
 
 
 def encoder(asked: Namespace, channel: str) -> Pretrained | None:
     """The encoder that was asked for."""
-    name, layer, top = (getattr(asked, channel + end) for end in ("", "_layer", "_top"))
+    name, layer, top = (getattr(asked, channel + end) for end in ("_encoder", "_layer", "_top"))
     if name is None:
         return None
     from mer_lib.features.pretrained import ALL, Pretrained
