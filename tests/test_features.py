@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import make_corpus, pulses
@@ -21,6 +22,7 @@ from mer_lib.features import (
     FRAME_SECONDS,
     STEP_FEATURES,
     Utterances,
+    check_audio,
     frames,
     normalise,
     prepare,
@@ -611,6 +613,29 @@ def test_a_class_without_training_utterances_is_named(corpus: Corpus) -> None:
     small = replace(corpus, table=table)
     with pytest.raises(CorpusError, match=r"Fold S1 of tiny trains without any angry utterance"):
         prepare(small, small.fold(1))
+
+
+@pytest.mark.parametrize("part", ["train", "dev", "test"])
+def test_a_part_of_a_fold_without_a_usable_sound_is_named(corpus: Corpus, cache: Path, part: str) -> None:
+    fold = corpus.fold(1)
+    lost = set(getattr(fold, part))
+
+    def read(row: pd.Series) -> np.ndarray:
+        return np.zeros(0, dtype=np.float32) if row["id"] in lost else corpus.read(row)
+
+    with pytest.raises(CorpusError, match=rf"No utterance of the {part} part of fold S1 of tiny can be used"):
+        prepare(replace(corpus, read=read, fallible=True), fold)
+
+
+def test_whatever_goes_wrong_in_reading_a_sound_is_a_reason_to_leave_it_out(corpus: Corpus, cache: Path) -> None:
+    def read(row: pd.Series) -> np.ndarray:
+        if row["id"] == "S1-03":
+            raise ZeroDivisionError("odd clock")
+        return corpus.read(row)
+
+    checked = check_audio(replace(corpus, read=read, fallible=True))
+    assert checked.skipped[["what", "why"]].to_numpy().tolist() == [["S1-03", "cannot be read (odd clock)"]]
+    assert len(checked) == len(corpus) - 1
 
 
 def test_a_sound_that_cannot_be_read_stops_the_preparation(cache: Path) -> None:

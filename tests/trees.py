@@ -7,6 +7,8 @@ Nothing of the real corpora is in here: words and voices are those of Duet.
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -306,6 +308,121 @@ def why(corpus: Corpus) -> dict[str, str]:
 def counts(table: pd.DataFrame, by: str) -> pd.DataFrame:
     """Utterances per value of a column and class, as the `EXPECTED` of the loaders."""
     return pd.crosstab(table[by], table["emotion"])[list(EMOTIONS)].rename_axis(index=None, columns=None)
+
+
+HARMS = (
+    "cut", "flip", "insert", "empty", "zeros", "delete", "rename", "odd name", "duplicate", "swap", "forbid", "folder",
+    "broken link", "circle", "pipe", "encode", "line ends",
+)  # fmt: skip
+"""What `harm` does to a file or a folder."""
+
+ODD_BYTES = [
+    b"\0",
+    b"\x92",
+    b"\xff",
+    b"\xc2\x85",
+    b"\xe2\x80\xa8",
+    b"\r",
+    b"\n",
+    b'"',
+    b",",
+    b";",
+    b"\xef\xbb\xbf",
+    b"\xed\xa0\x80",
+]
+
+
+def harm(root: Path, rng: np.random.Generator) -> str:
+    """Damage one file or folder below a folder, drawn as half text, a third sound, else a folder; say what was done."""
+    texts = [p for e in ("*.txt", "*.csv") for p in root.rglob(e) if p.is_file() and not p.is_symlink()]
+    sounds = [path for path in root.rglob("*.wav") if path.is_file() and not path.is_symlink()]
+    folders = [path for path in root.rglob("*") if path.is_dir() and not path.is_symlink()]
+    chosen = sorted((texts, texts, texts, sounds, sounds, folders)[rng.integers(6)])
+    kind = HARMS[rng.integers(len(HARMS))]
+    if not chosen:
+        return "nothing"
+    path = chosen[rng.integers(len(chosen))]
+    other = chosen[rng.integers(len(chosen))]
+    if path.is_dir():
+        _harm_folder(path, kind)
+    elif kind == "swap":
+        mine, theirs = path.read_bytes(), other.read_bytes()
+        _again(path, theirs)
+        _again(other, mine)
+    else:
+        _harm_file(path, kind, rng)
+    return f"{kind} {path.relative_to(root)}"
+
+
+def _again(path: Path, content: bytes) -> None:
+    """Write a file that may be a second name of another tree's."""
+    path.unlink(missing_ok=True)
+    path.write_bytes(content)
+
+
+def _harm_folder(path: Path, kind: str) -> None:
+    if kind in ("rename", "swap", "encode"):
+        path.rename(path.with_name("other"))
+    elif kind == "odd name":
+        path.rename(Path(os.fsdecode(os.fsencode(path) + b"\xe9")))
+    elif kind == "duplicate":
+        shutil.copytree(path, path.with_name(path.name + " copy"), symlinks=True)
+    elif kind == "forbid":
+        path.chmod(0)
+    elif kind == "circle":
+        (path / "circle").symlink_to(path)
+    else:
+        shutil.rmtree(path)
+        if kind == "folder":
+            path.mkdir()
+        elif kind == "empty":
+            path.write_bytes(b"")
+        elif kind == "broken link":
+            path.symlink_to("nothing")
+        elif kind == "pipe":
+            os.mkfifo(path)
+
+
+def _harm_file(path: Path, kind: str, rng: np.random.Generator) -> None:
+    content = path.read_bytes()
+    at = int(rng.integers(len(content) + 1))
+    some = bytes(rng.integers(256, size=rng.integers(1, 9)).astype(np.uint8))
+    if kind == "cut":
+        _again(path, content[:at])
+    elif kind == "flip":
+        _again(path, content[:at] + some + content[at + len(some) :])
+    elif kind == "insert":
+        _again(path, content[:at] + ODD_BYTES[rng.integers(len(ODD_BYTES))] + content[at:])
+    elif kind == "zeros":
+        _again(path, content[:at] + bytes(min(512, len(content) - at)) + content[at + 512 :])
+    elif kind == "encode":
+        encoding = ("utf-16", "utf-8-sig", "cp1252")[rng.integers(3)]
+        _again(path, content.decode("utf-8", "replace").encode(encoding, "replace"))
+    elif kind == "line ends":
+        _again(path, content.replace(b"\r", b"").replace(b"\n", (b"\r", b"\r\n")[at % 2]))
+    elif kind == "rename":
+        path.rename(path.with_name(f"{at}{path.name}"))
+    elif kind == "odd name":
+        path.rename(Path(os.fsdecode(os.fsencode(path.with_suffix("")) + b"\xe9" + os.fsencode(path.suffix))))
+    elif kind == "duplicate":
+        place = path.parent.parent / "more"
+        place.mkdir(exist_ok=True)
+        _again(place / path.name, content)
+    elif kind == "forbid":
+        _again(path, content)
+        path.chmod(0)
+    elif kind == "empty":
+        _again(path, b"")
+    else:
+        path.unlink()
+        if kind == "folder":
+            path.mkdir()
+        elif kind == "broken link":
+            path.symlink_to("nothing")
+        elif kind == "circle":
+            path.symlink_to(path.name)
+        elif kind == "pipe":
+            os.mkfifo(path)
 
 
 SURPRISES = ["", "\t", "9" * 400, "\u0663", "\u2028", "nan", "]:", "-", ";", '"', ","]

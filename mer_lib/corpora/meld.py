@@ -148,8 +148,11 @@ def _with_sound(
     place = reading.find(folder, clips)
     if place is None:
         raise CorpusError(f"There is no folder {clips} in {folder} or its folders. Unpack the clips there.")
+    before = len(skipped)
     sounds = reading.by_name(reading.files(place, ".wav", skipped), skipped)
     videos = reading.by_name(reading.files(place, ".mp4", skipped), skipped)
+    if not sounds and (closed := [skip for skip in skipped[before:] if skip.why.startswith("cannot be read")]):
+        raise CorpusError(f"There are no wav files in {place} to be read: {closed[0].where} {closed[0].why}.")
     if not sounds:
         raise CorpusError(f"There are no wav files in {place}. Make them with ffmpeg: {how_to_make_wavs(place)}")
     named = {turn["id"]: _clip(turn["clip"], sounds.keys() | videos.keys()) for turn in turns}

@@ -21,6 +21,8 @@ from mer_lib.corpora.reading import Repair, Skip
 NAME = "msp-improv"
 ASK = "the MSP lab, https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Improv.html"
 
+SESSIONS = range(1, 7)
+
 CLASSES = {"H": "happy", "S": "sad", "N": "neutral", "A": "angry"}
 SETS = {4: CLASSES}
 """Class of each label for each number of classes that one can ask for: the raters could choose among these four."""
@@ -88,6 +90,11 @@ def load(root: str | Path | None = None, conditions: Iterable[str] = "PRST", lab
     turns, skipped = parse_evaluation(reading.text(ratings, repaired), ratings.name)
     spoken = reading.by_name(reading.files(texts, ".txt", skipped), skipped)
     sounds = reading.by_name(reading.files(folder, ".wav", skipped), skipped)
+    heard = {turns[name]["session"] for name in sounds.keys() & turns.keys()}
+    closed = any(skip.why.startswith("cannot be read") for skip in skipped)  # then it may be there
+    for number in SESSIONS:
+        if f"S{number}" not in heard and not closed:
+            skipped.append(Skip(f"session{number}", str(folder), "is missing: half an archive"))
     for name in sorted(sounds.keys() - turns.keys()):
         skipped.append(Skip(name, str(sounds[name]), f"has no line in {ratings.name}"))
     rows = []

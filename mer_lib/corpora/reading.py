@@ -15,9 +15,11 @@ import math
 import multiprocessing
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,15 +106,28 @@ def home(root: str | Path | None, name: str, holds: str, ask: str) -> Path:
 
 
 def find(folder: Path, *names: str) -> Path | None:
-    """Return the file or folder that has one of some names, in a folder or up to two levels deeper; or None."""
-    below = [folder, *(place for place in _folders(folder, 2))]
-    return next((place / name for name in names for place in below if os.path.exists(place / name)), None)
+    """Return the file or folder that has one of some names, in a folder or up to two levels deeper; or None.
+
+    Raises:
+        UnusableError: If there is none, and a folder where it may be cannot be looked into.
+    """
+    below = [folder, *_folders(folder, 2)]
+    if found := next((place / name for name in names for place in below if os.path.exists(place / name)), None):
+        return found
+    for place in below:
+        try:
+            os.scandir(place).close()
+        except OSError as error:
+            raise UnusableError(place, f"cannot be read ({_reason(error)})") from None
+    return None
 
 
 def _folders(folder: Path, levels: int) -> list[Path]:
     """Folders below a folder, the upper ones first, without hidden ones and those that macOS adds."""
     try:
-        inside = sorted(path for path in folder.iterdir() if not _hidden(path.name) and path.is_dir())
+        inside = sorted(
+            path for path in folder.iterdir() if not _hidden(path.name) and _is_utf8(path.name) and os.path.isdir(path)
+        )
     except OSError:
         return []  # told by who reads the files
     return inside + [deeper for place in inside if levels > 1 for deeper in _folders(place, levels - 1)]
@@ -120,6 +135,10 @@ def _folders(folder: Path, levels: int) -> list[Path]:
 
 def _hidden(name: str) -> bool:
     return name.startswith(".") or name == _FOREIGN
+
+
+def _is_utf8(name: str) -> bool:
+    return printable(name) == name
 
 
 def files(folder: Path, endings: str | tuple[str, ...], skipped: list[Skip]) -> list[Path]:
@@ -130,7 +149,7 @@ def files(folder: Path, endings: str | tuple[str, ...], skipped: list[Skip]) -> 
     """
 
     def unreadable(error: OSError) -> None:
-        if error.filename != str(folder) or os.path.exists(folder):
+        if not isinstance(error, FileNotFoundError):
             skipped.append(Skip(Path(error.filename).name, str(error.filename), f"cannot be read ({_reason(error)})"))
 
     found, known = [], set()
@@ -141,16 +160,16 @@ def files(folder: Path, endings: str | tuple[str, ...], skipped: list[Skip]) -> 
         known.add(real)
         below[:] = [name for name in below if not _hidden(name)]
         for path in (Path(place) / n for n in names if n.lower().endswith(endings) and not _hidden(n)):
-            if why := _unlistable(path):
+            if why := _unlistable(path, folder):
                 skipped.append(Skip(path.stem, str(path), why))
             else:
                 found.append(path)
     return sorted(found)
 
 
-def _unlistable(path: Path) -> str:
-    """Why a file cannot even be listed, or nothing."""
-    if printable(str(path)) != str(path):
+def _unlistable(path: Path, folder: Path) -> str:
+    """Why a file below a folder cannot even be listed, or nothing."""
+    if not _is_utf8(str(path.relative_to(folder))):
         return "has a name that is not UTF-8"
     return "" if os.path.isfile(path) else "is no file, or a link to nothing"
 
@@ -257,7 +276,10 @@ _BYTE = {sign: code for code, sign in _WINDOWS.items() if sign != "\ufffd"} | {
 _NO_UTF8 = re.compile("[\udc80-\udcff]")
 _C1 = re.compile("[\x80-\x9f]")
 _NEXT = "[" + "".join(sign for sign, code in _BYTE.items() if code < 0xC0) + "]"
-_TWICE = re.compile(f"[\xc2-\xdf]{_NEXT}|[\xe0-\xef]{_NEXT}{{2}}|[\xf0-\xf4]{_NEXT}{{3}}")
+_SIGNS = "[" + "".join(sign for sign, code in _BYTE.items() if code in (0x80, 0x81, 0x82, 0x84)) + "]"
+# Latin letters, signs such as quotation marks, emoji; and no more, since a letter with an accent before two marks is
+# the end of a quotation (a caf\u00e9\u2026\u201d), not a Chinese character.
+_TWICE = re.compile(f"[\xc2\xc3]{_NEXT}|\xe2{_SIGNS}{_NEXT}|\xf0[\x9f\u0178]{_NEXT}{{2}}")
 
 
 def _once(found: re.Match[str]) -> str:
@@ -269,8 +291,13 @@ def _once(found: re.Match[str]) -> str:
 
 
 def lines(content: str) -> Iterator[tuple[int, str]]:
-    """Go through the lines that are not blank: number from 1, and the line without spaces around it."""
-    for number, line in enumerate(re.split(r"\r\n|\r|\n", content), start=1):
+    """Go through the lines that are not blank: number from 1, and the line without spaces around it.
+
+    A carriage return ends a line where it does so as a rule; elsewhere it is a stray character of a text.
+    """
+    alone = content.count("\r") - content.count("\r\n")
+    ends = r"\r\n|\r|\n" if alone >= content.count("\n") else r"\r?\n"
+    for number, line in enumerate(re.split(ends, content), start=1):
         if line.strip():
             yield number, line.strip()
 
@@ -312,21 +339,25 @@ def _records(lines: list[str]) -> Iterator[tuple[int, list[str], bool]]:
 
     A field in quotation marks may hold several lines. Where a mark is not closed, the field goes on to the next mark,
     whatever that belongs to; then what stands behind that mark breaks the rules, or a line inside is a record itself.
+    Such a mark costs the line that it stands in: reading goes on with the next.
     """
-    start = 0
-    while start < len(lines):
-        reader, before = csv.reader(lines[start:]), 0
+    at = 0
+    while at < len(lines):
+        reader = csv.reader(islice(lines, at, at + _LONGEST))
         try:
-            for row in reader:
-                whole = lines[start + before : start + reader.line_num]
-                before = reader.line_num
-                if any(field.strip() for field in row):
-                    yield start + before, row, len(whole) == 1 or _closed(whole, len(row))
-            return
-        except csv.Error:  # a field longer than any text: an open mark, again; the next line may be a record
-            before += 1
-            yield start + before, [lines[start + before - 1].strip()], False
-            start += before
+            row = next(reader)
+            used, closed = reader.line_num, reader.line_num == 1 or _closed(lines[at : at + reader.line_num], len(row))
+        except csv.Error:  # a field longer than any text
+            row, used, closed = [lines[at].strip()], 1, False
+        if not closed:
+            row, used = [lines[at].strip()], 1
+        at += used
+        if any(field.strip() for field in row):
+            yield at, row, closed
+
+
+_LONGEST = 50
+"""Lines that a record may have. A quotation mark that is not closed sooner never will be (our choice)."""
 
 
 def _closed(whole: list[str], fields: int) -> bool:
@@ -357,7 +388,7 @@ def sound(path: Path) -> np.ndarray:
     Raises:
         UnusableError: If it is missing, unreadable, cut short, empty, not finite, at another scale than -1 to 1,
             shorter than `SHORTEST`, or silent. A file is known to be cut short where its header says how long it is:
-            raw streams, and MP3 files without the frame that counts their frames, do not.
+            raw streams and a few rare formats (IRCAM, MAT5, PAF, PVF, SD2, XI) do not. MP3 that does not is refused.
     """
     with _opened(path) as file:
         try:  # the number is named, since some codecs cannot be sought, and soundfile would ask them to
@@ -406,10 +437,17 @@ _UNREADABLE = (soundfile.SoundFileError, OSError, ValueError, TypeError, Runtime
 
 
 def _opened(path: Path) -> soundfile.SoundFile:
-    if not path.is_file():
-        raise UnusableError(path, "is missing")
     try:
-        file = soundfile.SoundFile(path)
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UnusableError(path, "is missing")  # a folder or a pipe of that name, which would never end
+        path.open("rb").close()
+        file = soundfile.SoundFile(os.fsencode(path))
+    except FileNotFoundError:
+        raise UnusableError(path, "is missing") from None
+    except OSError as error:
+        raise UnusableError(path, f"cannot be read ({_reason(error)})") from None
+    except UnusableError:
+        raise
     except _UNREADABLE:
         raise UnusableError(path, _NO_SOUND) from None
     if why := _fault(file, path):
@@ -422,6 +460,8 @@ def _fault(file: soundfile.SoundFile, path: Path) -> str:
     """What its header tells against a file, or nothing."""
     if _is_cut(file, path):
         return "is cut short"
+    if file.format == "MP3" and not _counts_frames(path):
+        return "is MP3 that does not state its length: make it a wav"  # libsndfile guesses it, and reads half
     if file.frames == 0:
         return "holds no sound"
     if file.samplerate not in RATES:
@@ -447,14 +487,26 @@ def _is_cut(file: soundfile.SoundFile, path: Path) -> bool:
         # A header written before the length was known states the largest number there is.
         if chunk not in _WRAPPERS and there < _WHOLE * stated and stated < 2**31 - 2**16:
             return True
-    return "seems to be truncated" in file.extra_info or "Seems to be a truncated file" in file.extra_info
+    promised = re.search(r"^ *Frames *: (\d+)$", file.extra_info, re.MULTILINE)
+    if promised and file.frames < _WHOLE * int(promised[1]) < 2**31 - 2**16:
+        return True
+    return bool(re.search("seems to be (a )?truncated|^Data length .* should be", file.extra_info, re.MULTILINE | re.I))
+
+
+def _counts_frames(path: Path) -> bool:
+    """Whether the first frame of an MP3 file says how many follow."""
+    with path.open("rb") as file:
+        head = file.read(10)
+        tag = 10 + sum((byte & 127) << 7 * place for place, byte in enumerate(reversed(head[6:])))
+        file.seek(tag if head.startswith(b"ID3") else 0)
+        return bool(re.search(b"Xing|Info|VBRI", file.read(64)))
 
 
 def _cut_sphere(path: Path) -> bool:
     """NIST SPHERE: the header is text, and says how many samples follow."""
     with path.open("rb") as file:
         head = file.read(1024)
-    facts = {name: int(value) for name, value in re.findall(rb"^(\w+) -i (\d+)", head, re.MULTILINE)}
+    facts = {name: int(value) for name, value in re.findall(rb"^(\w+) -(?:i|s\d+) (\d+)$", head, re.MULTILINE)}
     needed = [facts.get(name) for name in (b"sample_count", b"channel_count", b"sample_n_bytes")]
     if None in needed:
         return False
@@ -462,11 +514,13 @@ def _cut_sphere(path: Path) -> bool:
 
 
 def _ends_ogg(path: Path) -> bool:
-    """Ogg: the last page says that it is the last (RFC 3533)."""
+    """Ogg: the last page says that it is the last, and how long it is (RFC 3533)."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 2**16 - 300))  # a page is no longer
         last = file.read().rpartition(b"OggS")[2]
-    return len(last) > 1 and bool(last[1] & 4)
+    segments = last[22] if len(last) > 22 else 255
+    whole = len(last) >= 23 + segments + sum(last[23 : 23 + segments])
+    return whole and bool(last[1] & 4)
 
 
 def _resampled(wave: np.ndarray, rate: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 
 from mer_lib.cache import cached
 from mer_lib.corpora.base import Corpus, CorpusError
-from mer_lib.corpora.reading import SHORTEST, SILENCE, Skip, say_left_out
+from mer_lib.corpora.reading import LOUDEST, SHORTEST, SILENCE, Skip, say_left_out
 from mer_lib.progress import progress
 
 
@@ -55,7 +55,7 @@ def _unusable(corpus: Corpus, jobs: int | None) -> list[Skip]:
         found = json.dumps([row for row in rows if row[2]]).encode()
         return {"found": np.frombuffer(found, dtype=np.uint8).copy()}
 
-    limits = f"{SHORTEST} {SILENCE}"
+    limits = f"{SHORTEST} {SILENCE} {LOUDEST}"
     stored = cached(f"sounds-{corpus.name}", f"{corpus.fingerprint()} {limits}", read_all)["found"]
     return [Skip(*row) for row in json.loads(stored.tobytes())]
 
@@ -66,4 +66,6 @@ def _why_unusable(corpus: Corpus, utterance: str) -> str:
         corpus.waveform(utterance)
     except CorpusError as error:
         return getattr(error, "why", str(error))
+    except Exception as error:  # whatever a reader's own loader lets through
+        return f"cannot be read ({error or type(error).__name__})"
     return ""
