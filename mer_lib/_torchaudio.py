@@ -35,8 +35,8 @@ def _import() -> ModuleType:
     except (ImportError, OSError, RuntimeError):  # a library is missing, or CUDA versions differ
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchaudio"]:
             del sys.modules[name]
-        sys.modules["torchaudio._extension.utils"] = _utilities_without_extension()
         with mock.patch("importlib.util.find_spec", _find_no_extension):
+            sys.modules["torchaudio._extension.utils"] = _utilities_without_extension()
             return importlib.import_module("torchaudio")
 
 

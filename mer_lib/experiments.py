@@ -510,8 +510,8 @@ def summary(results: pd.DataFrame, by: Sequence[str] = ("corpus", "variant")) ->
     columns = [c for c in ("wa", "ua", "f1", *corpora.EVERY_EMOTION) if c in results and results[c].notna().any()]
     per_fold = results.groupby([*by, "fold"], sort=False)[columns].mean()
     names, rows = [], []
-    for name, group in per_fold.groupby(level=list(by), sort=False):
-        names.append(name if isinstance(name, tuple) else (name,))  # pandas 2 gives a single level without a tuple
+    for name, group in per_fold.reset_index().groupby(list(by), sort=False):  # by columns a name is always a tuple
+        names.append(name)
         # Corpora may have other emotions than their neighbours, and a fold may have no utterance of one.
         known = {c: group[c].dropna().tolist() for c in columns}
         ends = {c: mean_interval(known[c]) if known[c] else (np.nan,) * 3 for c in columns}
