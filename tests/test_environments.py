@@ -55,7 +55,9 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def write(**row: object) -> None:
         (tmp_path / "benchmarks").mkdir(exist_ok=True)
-        facts = dict.fromkeys(environments.COLUMNS, "") | {"environment": "colab", "chapter": "01_tiny", "cores": 2} | row
+        facts = (
+            dict.fromkeys(environments.COLUMNS, "") | {"environment": "colab", "chapter": "01_tiny", "cores": 2} | row
+        )
         with (tmp_path / "benchmarks" / "alone.csv").open("w", newline="") as file:
             table = csv.DictWriter(file, environments.COLUMNS)
             table.writeheader()
