@@ -6,6 +6,8 @@ PROFILE ?= fast
 SEED ?= 0
 JOBS ?= 3
 TABLE ?= table3
+COLAB_PYTHON ?= python3.12
+CHAPTERS ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
@@ -24,10 +26,10 @@ CONTROL_full := --corpus duet-i --corpus duet-m --out data/results/control.csv
 CONDITIONS_full := --draws 8 --seeds 1 --out data/results/conditions.csv
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lint format tune sweep control conditions duet release clean
+.PHONY: help book test lint format tune sweep control conditions duet colab-check release clean
 
 help: ## List the commands
-	@awk -F ': .*## ' '/^[a-z]+: .*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ': .*## ' '/^[a-z-]+: .*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 	@echo "Variables: CORPUS=$(CORPUS) ROOT=$(ROOT) PROFILE=$(PROFILE) SEED=$(SEED) JOBS=$(JOBS) TABLE=$(TABLE)"
 
 book: .venv/book ## Run every chapter and compile the book to _build/html
@@ -64,6 +66,12 @@ duet: .venv/test ## Make the shipped corpora again (needs no network; a few minu
 	  $(RUN) -m mer_lib.corpora.duet.generate --corpus $${name%:*} --size $${name#*:} --seed 0 --out data/duet || exit 1; \
 	done
 	$(RUN) tools/ship_pitch.py duet-i duet-m duet-x
+
+colab-check: ENVIRONMENT ?= colab
+colab-check: .venv/test ## Try the tests and every chapter alone in Colab's versions (or ENVIRONMENT=lowest; CHAPTERS="01 11")
+	$(BIN)/python tools/environments.py make $(ENVIRONMENT) --python "$(COLAB_PYTHON)"
+	$(BIN)/python tools/environments.py test $(ENVIRONMENT)
+	$(BIN)/python tools/environments.py chapters $(ENVIRONMENT) $(CHAPTERS)
 
 release: .venv/test ## Check that version, addresses and wheel agree, and say how to publish them
 	@$(BIN)/python tools/release.py

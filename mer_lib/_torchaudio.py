@@ -18,6 +18,8 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+from unittest import mock
 
 
 def _import() -> ModuleType:
@@ -33,8 +35,14 @@ def _import() -> ModuleType:
     except (ImportError, OSError, RuntimeError):  # a library is missing, or CUDA versions differ
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchaudio"]:
             del sys.modules[name]
-        sys.modules["torchaudio._extension.utils"] = _utilities_without_extension()
-        return importlib.import_module("torchaudio")
+        with mock.patch("importlib.util.find_spec", _find_no_extension):
+            sys.modules["torchaudio._extension.utils"] = _utilities_without_extension()
+            return importlib.import_module("torchaudio")
+
+
+def _find_no_extension(name: str, *rest: Any, find: Any = importlib.util.find_spec) -> Any:
+    """As `importlib.util.find_spec`, by which torchaudio up to 2.9 asks whether its extension is there: it is not."""
+    return None if name == "torchaudio.lib._torchaudio" else find(name, *rest)
 
 
 def _utilities_without_extension() -> ModuleType:

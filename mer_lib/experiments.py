@@ -606,14 +606,14 @@ def summary(results: pd.DataFrame, by: Sequence[str] = ("corpus", "variant")) ->
     """
     columns = [c for c in ("wa", "ua", "f1", *corpora.EVERY_EMOTION) if c in results and results[c].notna().any()]
     per_fold = results.groupby([*by, "fold"], sort=False)[columns].mean()
-    rows = {}
-    for name, group in per_fold.groupby(level=list(by), sort=False):
+    names, rows = [], []
+    for name, group in per_fold.reset_index().groupby(list(by), sort=False):  # by columns a name is always a tuple
+        names.append(name)
         # Corpora may have other emotions than their neighbours, and a fold may have no utterance of one.
         known = {c: group[c].dropna().tolist() for c in columns}
         ends = {c: mean_interval(known[c]) if known[c] else (np.nan,) * 3 for c in columns}
-        rows[name] = {(c, end): ends[c][i] for c in columns for i, end in enumerate(("mean", "low", "high"))}
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    index = pd.MultiIndex.from_tuples(list(rows), names=list(by))
-    table.index = index if len(by) > 1 else index.get_level_values(0)
+        rows.append({(c, end): ends[c][i] for c in columns for i, end in enumerate(("mean", "low", "high"))})
+    levels = [pd.Index([name[i] for name in names], name=level) for i, level in enumerate(by)]
+    table = pd.DataFrame(rows, index=pd.MultiIndex.from_arrays(levels) if len(by) > 1 else levels[0])
     table.columns = pd.MultiIndex.from_tuples(table.columns)
     return table

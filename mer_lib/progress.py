@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -21,12 +21,17 @@ Item = TypeVar("Item")
 _cell = {"began": 0.0}  # of the running cell, once `_clock` watches
 
 
+def _shell() -> Any:
+    """The interactive shell of a notebook's kernel; None elsewhere."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return shell if getattr(shell, "kernel", None) else None
+
+
 def _clock() -> float:
     """When the running cell began; many short trainings in one cell are as long a silence as one long one."""
     if not _cell["began"]:
         _begin()
-        if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
-            shell.events.register("pre_run_cell", _begin)
+        _shell().events.register("pre_run_cell", _begin)
     return _cell["began"]
 
 
@@ -36,7 +41,7 @@ def _begin(*_: object) -> None:
 
 def watched() -> bool:
     """Whether somebody watches: the code runs in a notebook's kernel, and not for the built book."""
-    return "ipykernel" in sys.modules and not os.environ.get(BUILDING)
+    return _shell() is not None and not os.environ.get(BUILDING)
 
 
 def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iterable[Item]:

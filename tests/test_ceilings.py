@@ -48,6 +48,7 @@ def test_one_channel_and_both_agree_with_counting_a_large_sample(process):
     joint["clauses"] = joint["says"].str.count(r"\|")
     rng = np.random.default_rng(1)
     sample = joint.iloc[rng.choice(len(joint), 100_000, p=joint["probability"] / joint["probability"].sum())]
+    sample = sample.reset_index(drop=True)
     exact = c.ceilings(process, dialogues=50)
     prior = joint.groupby("emotion")["probability"].sum()
     for system, keys in symbols(joint).items():
@@ -291,6 +292,7 @@ def test_confusion_of_the_best_rule_agrees_with_counting_its_answers_in_a_large_
     joint = process.joint()
     rng = np.random.default_rng(2)
     sample = joint.iloc[rng.choice(len(joint), 100_000, p=joint["probability"] / joint["probability"].sum())]
+    sample = sample.reset_index(drop=True)
     keys = ["voice", "stressed", "says"]
     table = joint.pivot_table("probability", keys, "emotion", aggfunc="sum", fill_value=0)
     scores = table if goal == "accuracy" else table / joint.groupby("emotion")["probability"].sum()

@@ -407,7 +407,7 @@ def test_words_stand_over_their_stretch_of_the_sound() -> None:
     ax = plots.words_in_time(pulses(200, 2.0), 16_000, ["well", "done"], spans, "Letters tell time")
     drawn(ax.figure)
     assert [(t.get_text(), t.get_position()[0]) for t in ax.texts] == [("well", 0.25), ("done", 1.5)]
-    edges = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in ax.patches]
+    edges = [tuple(patch.get_extents().transformed(ax.transData.inverted()).intervalx) for patch in ax.patches]
     np.testing.assert_allclose(edges, [(0, 0.5), (1, 2)])
 
 

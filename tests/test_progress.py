@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -15,7 +14,7 @@ from mer_lib.progress import BUILDING, progress, watched
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """A notebook's kernel, and a reader without patience."""
-    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    monkeypatch.setattr(told, "_shell", MagicMock)
     monkeypatch.delenv(BUILDING, raising=False)
     monkeypatch.setattr(told, "PATIENCE", 0.0)
     monkeypatch.setitem(told._cell, "began", 0.0)
@@ -59,10 +58,18 @@ def test_the_built_book_and_a_shell_stay_silent(
     assert not watched()
     assert list(progress("abc", "letters")) == ["a", "b", "c"]
     monkeypatch.delenv(BUILDING)
-    monkeypatch.delitem(sys.modules, "ipykernel")
+    monkeypatch.setattr(told, "_shell", lambda: None)
     assert not watched()
     assert list(progress("abc", "letters")) == ["a", "b", "c"]
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_shell_without_a_kernel_is_no_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ipykernel  # imported somewhere, as by a test runner: that alone makes no notebook
+
+    assert ipykernel.__version__
+    monkeypatch.delenv(BUILDING, raising=False)
+    assert not watched()
 
 
 def test_frames_and_trainings_tell_how_far_they_are(kernel: None, cache: object, capsys: pytest.CaptureFixture) -> None:

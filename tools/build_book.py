@@ -11,6 +11,7 @@ are compiled again only where something that they show has changed. Everything m
 from __future__ import annotations
 
 import argparse
+import csv
 import hashlib
 import json
 import multiprocessing
@@ -270,7 +271,9 @@ def compile_pages(book: Book) -> bool:
     Raises:
         BookError: If Jupyter Book warns of anything.
     """
-    own = [book.folder / name for name in ("_config.yml", "_toc.yml", "_static", "references.bib")]
+    own = [
+        book.folder / name for name in ("_config.yml", "_toc.yml", "_static", "references.bib", "benchmarks/alone.csv")
+    ]
     own += [path for page in book.pages() for path in [book.folder / f"{page}.md"] if path.exists()]
     executed = [book.executed(chapter) for chapter in book.chapters()]
     stamp, made_from = book.build / "html.digest", digest([*files(*own), *executed, Path(__file__)])
@@ -321,8 +324,38 @@ def how_it_was_made(book: Book) -> str:
         f"Python {platform.python_version()} on {platform.system()}, {versions}.",
         "\n".join(["| chapter | seconds |", "|---|---|", *rows, f"| together | {sum(seconds.values()):.1f} |"]),
         "Each chapter ran on one thread.",
+        *ran_alone(book),
     ]
     return "\n\n".join(lines) + "\n"
+
+
+def ran_alone(book: Book) -> list[str]:
+    """What chapters took alone in other people's environments: the paragraphs of a section, or none."""
+    path = book.folder / "benchmarks" / "alone.csv"
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        measured = {(row["environment"], row["chapter"]): row for row in csv.DictReader(file)}
+    names = sorted({environment for environment, _ in measured})
+    head = " | ".join(f"{name}: seconds | {name}: GB" for name in names)
+    rows = []
+    for chapter in book.chapters():
+        cells = [measured.get((name, chapter)) for name in names]
+        shown = [("did not run", "") if c and c["failed"] else (c["seconds"], _gb(c)) if c else ("", "") for c in cells]
+        rows.append(f"| [{chapter}](notebooks/{chapter}.ipynb) | {' | '.join(' | '.join(pair) for pair in shown)} |")
+    days = sorted({row["date"] for row in measured.values()})
+    return [
+        "## Each chapter alone",
+        "So runs a chapter after *Open in Colab*: in an empty folder, with an empty cache, with the book's wheel and no"
+        " checkout, and without a network; on the versions in `tests/environments`, which stand in for Colab and for"
+        f" the oldest ones that the book admits. Measured {' to '.join(dict.fromkeys([days[0], days[-1]]))} by"
+        " `make colab-check`; no accelerator.",
+        "\n".join([f"| chapter | {head} |", "|---" * (1 + 2 * len(names)) + "|", *rows]),
+    ]
+
+
+def _gb(row: dict[str, str]) -> str:
+    return f"{float(row['megabytes']) / 1000:.1f}"
 
 
 def _copy(path: Path, target: Path) -> None:

@@ -19,7 +19,9 @@ Everything else that names them follows by `format`.
 from __future__ import annotations
 
 import argparse
+import csv
 import hashlib
+import math
 import os
 import re
 import subprocess
@@ -191,13 +193,39 @@ def framed(notebook: NotebookNode, name: str) -> NotebookNode:
     seen: dict[str, int] = {}
     for cell in cells:
         if cell.cell_type == "markdown":
-            cell.source = reachable(cell.source)
+            cell.source = costed(reachable(cell.source), name)
         _strip(cell)
         digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:10]
         seen[digest] = seen.get(digest, 0) + 1
         cell["id"] = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
     metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     return nbformat.from_dict({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
+
+
+COST = "**From scratch:** "
+"""How the sentence begins that says what a chapter takes, from `benchmarks/alone.csv`."""
+
+
+def cost(name: str) -> str:
+    """What a chapter takes alone with an empty cache, as `tools/environments.py` measured it; nothing if it did not."""
+    path = ROOT / "benchmarks" / "alone.csv"
+    if not path.is_file():
+        return ""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["environment"] == "colab" and row["chapter"] == name]
+    if not rows or rows[0]["failed"]:
+        return ""
+    seconds, memory = float(rows[0]["seconds"]), float(rows[0]["megabytes"])
+    tens, halves = math.ceil(seconds / 10) * 10, math.ceil(seconds / 30) / 2
+    time = f"{tens} seconds" if seconds <= 90 else f"{halves:g} minutes"
+    return f"{COST}about {time} on {rows[0]['cores']} cores and {math.ceil(memory / 100) / 10:.1f} GB of memory."
+
+
+def costed(text: str, name: str) -> str:
+    """Put what a chapter takes behind the first paragraph of *What you need*."""
+    text = re.sub(rf"\n\n{re.escape(COST)}[^\n]*", "", text)
+    sentence = cost(name)
+    return re.sub(r"(## What you need\n\n.+?)(?=\n\n|$)", rf"\1\n\n{sentence}", text, flags=re.S) if sentence else text
 
 
 IMPORTS = re.compile(rf"({TITLE}Imports\n)?(import|from) ")

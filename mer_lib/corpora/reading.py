@@ -613,9 +613,9 @@ def say_left_out(name: str, kept: int, skipped: pd.DataFrame, repaired: pd.DataF
 def _counted(skipped: pd.DataFrame, most: int = 8) -> str:
     if skipped.empty:
         return "Nothing was left out"
-    counts = skipped["why"].value_counts()
-    reasons = [f"{why}: {count:,}" for why, count in counts.iloc[:most].items()]
-    rest = [f"other reasons: {counts.iloc[most:].sum():,}"] if len(counts) > most else []
+    counts = Counter(skipped["why"]).most_common()  # of equally many, the first comes first in every version of pandas
+    reasons = [f"{why}: {count:,}" for why, count in counts[:most]]
+    rest = [f"other reasons: {sum(count for _, count in counts[most:]):,}"] if len(counts) > most else []
     return f"Left out: {len(skipped):,} ({'; '.join(reasons + rest)})"
 
 
