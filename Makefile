@@ -2,6 +2,8 @@
 PYTHON ?= python3
 CORPUS ?= duet-i
 ROOT ?=
+AUDIO ?=
+TEXT ?=
 PROFILE ?= fast
 SEED ?= 0
 JOBS ?= 3
@@ -18,6 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 SWEEP_fast := --fold 1 --seeds 1 --out "_build/results/$(CORPUS).csv"
 SWEEP_full := --out "data/results/$(CORPUS).csv"
+ENCODERS := $(if $(AUDIO),--audio "$(AUDIO)") $(if $(TEXT),--text "$(TEXT)")
 TUNE_fast := --corpus "$(CORPUS)" $(if $(ROOT),--root "$(ROOT)") --out _build/results/tuning.csv
 TUNE_full := --corpus duet-i --corpus duet-m --corpus duet-x --out data/results/tuning.csv
 CONDITIONS_fast := --draws 1 --seeds 1 --out _build/results/conditions.csv
@@ -30,10 +33,10 @@ CONDITIONS_full := --draws 8 --seeds 1 --out data/results/conditions.csv
 
 help: ## List the commands
 	@awk -F ': .*## ' '/^[a-z-]+: .*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
-	@echo "Variables: CORPUS=$(CORPUS) ROOT=$(ROOT) PROFILE=$(PROFILE) SEED=$(SEED) JOBS=$(JOBS) TABLE=$(TABLE)"
+	@echo "Variables: CORPUS=$(CORPUS) ROOT=$(ROOT) AUDIO=$(AUDIO) TEXT=$(TEXT) PROFILE=$(PROFILE) SEED=$(SEED) JOBS=$(JOBS) TABLE=$(TABLE)"
 
 book: .venv/book ## Run every chapter and compile the book to _build/html
-	@$(BIN)/python tools/build_book.py --corpus "$(CORPUS)" --root "$(ROOT)" --profile "$(PROFILE)" --seed "$(SEED)" --jobs "$(JOBS)"
+	@$(BIN)/python tools/build_book.py --corpus "$(CORPUS)" --root "$(ROOT)" --audio "$(AUDIO)" --text "$(TEXT)" --profile "$(PROFILE)" --seed "$(SEED)" --jobs "$(JOBS)"
 
 test: lint ## Check everything that must hold: style, types, behaviour, stored outputs
 	$(RUN) -m pytest
@@ -50,10 +53,10 @@ format: .venv/test ## Bring code and notebooks into shape
 	$(BIN)/python tools/notebooks.py format
 
 tune: .venv/book ## Try the systems of a table with the same few learning rates, on dev only (before their sweep)
-	$(RUN) -m mer_lib tune --table "$(TABLE)" $(TUNE_$(PROFILE))
+	$(RUN) -m mer_lib tune --table "$(TABLE)" $(ENCODERS) $(TUNE_$(PROFILE))
 
 sweep: .venv/book ## Run the experiments whose results the book prints (PROFILE=full takes hours)
-	$(RUN) -m mer_lib sweep --corpus "$(CORPUS)" --table "$(TABLE)" $(if $(ROOT),--root "$(ROOT)") $(SWEEP_$(PROFILE))
+	$(RUN) -m mer_lib sweep --corpus "$(CORPUS)" --table "$(TABLE)" $(if $(ROOT),--root "$(ROOT)") $(ENCODERS) $(SWEEP_$(PROFILE))
 
 control: .venv/book ## Measure the terms of L_sp in every epoch, trained on or not
 	$(RUN) -m mer_lib control $(CONTROL_$(PROFILE))

@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 PROFILES = ("fast", "full")
 
 RUN = ["corpus", "variant", "fold", "seed"]
-"""Columns that name a run within the record."""
+"""Columns that name a run within the record of one pair of encoders."""
+
+ENCODERS = ["audio", "text"]
+"""Columns that name the pretrained encoders of a run; empty for the book's own features."""
 
 
 def _by_channel(name: str, system: str, **options: Any) -> dict[str, dict[str, Any]]:
@@ -182,20 +185,41 @@ def _corpus(name: str, root: str | None) -> Corpus:
         return check_audio(corpora.load(name, root=root))
 
 
-@lru_cache(maxsize=3)
 def prepared(
     corpus: str,
     fold: int,
     root: str | None = None,
-    audio: Pretrained | None = None,
-    text: Pretrained | None = None,
+    audio: Pretrained | str | None = None,
+    text: Pretrained | str | None = None,
     normalise_by: str = "speaker",
 ) -> Prepared:
-    """One fold of a corpus as tensors; the last two stay in memory."""
+    """One fold of a corpus as tensors; the last two stay in memory. Encoders are those of `grid`."""
+    return _prepare(corpus, fold, root, encoder(audio), encoder(text), normalise_by)
+
+
+@lru_cache(maxsize=3)
+def _prepare(
+    corpus: str, fold: int, root: str | None, audio: Pretrained | None, text: Pretrained | None, normalise_by: str
+) -> Prepared:
     from mer_lib.features.batches import prepare
 
     loaded = _corpus(corpus, root)
     return prepare(loaded, loaded.fold(fold), normalise_by, audio, text)
+
+
+def encoder(asked: Pretrained | str | None) -> Pretrained | None:
+    """A pretrained encoder, given itself or as one writes it, see `Pretrained.named`; None for the book's features."""
+    if not isinstance(asked, str):
+        return asked
+    from mer_lib.features.pretrained import Pretrained
+
+    return Pretrained.named(asked) if asked else None
+
+
+def labels(audio: Pretrained | str | None, text: Pretrained | str | None) -> dict[str, str]:
+    """What the columns `ENCODERS` of a run hold."""
+    pair = (encoder(audio), encoder(text))
+    return {name: found.label if found else "" for name, found in zip(ENCODERS, pair, strict=True)}
 
 
 def fit(run: Run, normalise_by: str = "speaker") -> tuple[Trained, Prepared]:
@@ -294,6 +318,7 @@ def tested(run: Run, trained: Trained, data: Prepared) -> dict[str, Any]:
         "variant": run.variant,
         "fold": run.fold,
         "seed": run.seed,
+        **labels(run.audio, run.text),
         **scores(logits, data.test.labels.numpy(), trained.prior, data.emotions),
         **account(run, trained),
         "plain": "".join(map(str, logits.argmax(1))),
@@ -326,8 +351,8 @@ def grid(
     seeds: Sequence[int] = (0,),
     root: str | None = None,
     training: TrainingConfig | None = None,
-    audio: Pretrained | None = None,
-    text: Pretrained | None = None,
+    audio: Pretrained | str | None = None,
+    text: Pretrained | str | None = None,
 ) -> list[Run]:
     """All combinations of variants, folds and seeds on one corpus.
 
@@ -338,8 +363,8 @@ def grid(
         seeds: One run each.
         root: Folder of a licensed corpus.
         training: How to train; by default as in the book, with the rate of `rates` for systems beside the method.
-        audio: Pretrained encoder of speech instead of frames; its name joins that of the variant, so that such runs
-            have rows of their own.
+        audio: Pretrained encoder of speech instead of frames, as such or as one writes it (see `Pretrained.named`);
+            the results name it in a column, so that such runs are rows of their own.
         text: Pretrained encoder of text instead of word vectors; likewise.
 
     Raises:
@@ -357,10 +382,9 @@ def grid(
         say_absent(loaded, loaded.fold(number))
     if not (variants and numbers and seeds):
         raise ValueError("There is nothing to run; ask for at least one variant, one fold and one seed.")
-    encoders = ", ".join(encoder.label for encoder in (audio, text) if encoder)
-    label = f" [{encoders}]" if encoders else ""
+    pair = encoder(audio), encoder(text)
     return [
-        Run(corpus, fold, seed, variant + label, *_system(variant), root, training or _usual(variant), audio, text)
+        Run(corpus, fold, seed, variant, *_system(variant), root, training or _usual(variant), *pair)
         for fold in numbers
         for seed in seeds
         for variant in variants
@@ -379,11 +403,16 @@ def _usual(variant: str) -> TrainingConfig:
     return replace(usual, rate=rates().get(variant, usual.rate))
 
 
-def tuning(corpus: str, variants: Sequence[str], root: str | None = None) -> list[Run]:
+def tuning(
+    corpus: str,
+    variants: Sequence[str],
+    root: str | None = None,
+    audio: Pretrained | str | None = None,
+    text: Pretrained | str | None = None,
+) -> list[Run]:
     """Try each variant with all `RATES` on the first fold; only the scores on dev are to be looked at."""
-    return [
-        run for rate in RATES for run in grid(corpus, variants, [1], [0], root, replace(TrainingConfig(), rate=rate))
-    ]
+    trainings = [replace(TrainingConfig(), rate=rate) for rate in RATES]
+    return [run for how in trainings for run in grid(corpus, variants, [1], [0], root, how, audio, text)]
 
 
 def tried(run: Run) -> dict[str, Any]:
@@ -514,11 +543,12 @@ def sweep(runs: Sequence[Run], store: Path, jobs: int | None = None) -> pd.DataF
     return pd.DataFrame(complete(runs, execute, store, jobs))
 
 
-def keep_results(results: pd.DataFrame, path: Path, by: Sequence[str] = RUN) -> None:
+def keep_results(results: pd.DataFrame, path: Path, by: Sequence[str] = (*RUN, *ENCODERS)) -> None:
     """Add rows to a CSV file, whole or not at all; a row that was there (the same in the columns `by`) is replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path):  # two sweeps may keep their rows in one file
         together = pd.concat([_read(path), results]) if path.is_file() else results
+        together = _named_encoders(together) if set(ENCODERS) <= set(by) else together
         together = together.drop_duplicates(list(by), keep="last")
         with whole(path) as unfinished:
             together.to_csv(unfinished, index=False, float_format="%.4f")
@@ -526,6 +556,8 @@ def keep_results(results: pd.DataFrame, path: Path, by: Sequence[str] = RUN) -> 
 
 def read_results(path: Path, needed: Sequence[str] = ("wa", "ua")) -> pd.DataFrame:
     """Read what `keep_results` wrote; `needed` are columns that must be there, beside those of `RUN`.
+
+    Runs from before there were encoders have none: their columns `ENCODERS` are empty.
 
     Raises:
         ValueError: If the file is not there or holds no runs.
@@ -538,7 +570,11 @@ def read_results(path: Path, needed: Sequence[str] = ("wa", "ua")) -> pd.DataFra
         raise ValueError(
             f"{path} is not a table of runs: it lacks {sorted(missing) or 'rows'}. Make it again with `make sweep`."
         )
-    return results
+    return _named_encoders(results)
+
+
+def _named_encoders(runs: pd.DataFrame) -> pd.DataFrame:
+    return runs.assign(**{name: runs[name].fillna("") if name in runs else "" for name in ENCODERS})
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,11 +19,14 @@ from mer_lib.ceilings import additive_rule, ceilings, cells, evenly, late_rule
 from mer_lib.corpora import duet
 from mer_lib.corpora.base import EMOTIONS
 from mer_lib.corpora.duet.process import DEADPAN, Process
-from mer_lib.experiments import PARTS, RUN, SEEDS, TABLES, VARIANTS, read_results, summary
+from mer_lib.experiments import ENCODERS, PARTS, RUN, SEEDS, TABLES, VARIANTS, labels, read_results, summary
 from mer_lib.metrics import holm, paired_difference
 from mer_lib.paper import reported
 from mer_lib.progress import watched
 from mer_lib.shipped import folder
+
+if TYPE_CHECKING:
+    from mer_lib.features.pretrained import Pretrained
 
 _DECK = {"duet-i": "IEMOCAP", "iemocap": "IEMOCAP", "duet-m": "MSP-Improv", "msp-improv": "MSP-Improv"}
 
@@ -49,19 +53,35 @@ def deck_dataset(corpus: str) -> str | None:
     return beside if beside and corpora.emotions(corpus) == EMOTIONS else None
 
 
-def recorded() -> pd.DataFrame:
+def recorded(
+    corpus: str | None = None, audio: Pretrained | str | None = None, text: Pretrained | str | None = None
+) -> pd.DataFrame:
     """Read the runs that are kept in `data/results`, one file per corpus, named after it.
+
+    Args:
+        corpus: The corpus that a chapter runs on.
+        audio: Its pretrained encoder of speech, as for `experiments.grid`; None for the book's own features.
+        text: Its pretrained encoder of text; likewise.
 
     Returns:
         One row per run, as `experiments.execute` returns, its seconds made comparable, see `side_by_side`; without
-        rows if nothing is kept.
+        rows if nothing is kept. Runs on `corpus` are those with these encoders; all others are those with the book's
+        own features.
     """
+    together, usual = _kept(), labels(None, None)
+    asked = labels(audio, text) if corpus else usual
+    own = (together[ENCODERS] == usual).all(axis=1)
+    return together[(together[ENCODERS] == asked).all(axis=1).where(together["corpus"] == corpus, own)]
+
+
+def _kept() -> pd.DataFrame:
+    """All runs that are kept, whatever their encoders."""
     try:
-        kept = folder("results")
+        files = sorted(folder("results").glob("*.csv"))
     except FileNotFoundError:
-        return pd.DataFrame(columns=RUN)
-    runs = [read_results(path) for path in sorted(kept.glob("*.csv")) if corpora.bare(path.stem) in corpora.names()]
-    return side_by_side(pd.concat(runs, ignore_index=True)) if runs else pd.DataFrame(columns=RUN)
+        files = []
+    runs = [read_results(path) for path in files if corpora.bare(path.stem) in corpora.names()]
+    return side_by_side(pd.concat(runs, ignore_index=True)) if runs else pd.DataFrame(columns=[*RUN, *ENCODERS])
 
 
 def side_by_side(runs: pd.DataFrame) -> pd.DataFrame:
@@ -85,13 +105,24 @@ def extent(runs: pd.DataFrame, of: Sequence[str] = ("fold", "seed")) -> str:
     return " x ".join(f"{number} {name}{'s' if number != 1 else ''}" for name, number in numbers.items())
 
 
-def recipe(corpus: str, table: str = "table3", root: str | None = None) -> str:
+def recipe(
+    corpus: str, table: str = "table3", root: str | None = None, audio: str | None = None, text: str | None = None
+) -> str:
     """Say what to type in a shell so that the record gets all the runs of a table."""
-    place = f" ROOT={shlex.quote(root)}" if root and corpora.bare(corpus) not in duet.names() else ""
-    return f"make sweep PROFILE=full TABLE={table} CORPUS={shlex.quote(corpus)}{place}"
+    place = root if corpora.bare(corpus) not in duet.names() else None
+    more = {"ROOT": place, "AUDIO": audio, "TEXT": text}
+    told = "".join(f" {name}={shlex.quote(value)}" for name, value in more.items() if value)
+    return f"make sweep PROFILE=full TABLE={table} CORPUS={shlex.quote(corpus)}{told}"
 
 
-def lacking(record: pd.DataFrame, names: Sequence[str], table: str, root: str | None = None) -> str:
+def lacking(
+    record: pd.DataFrame,
+    names: Sequence[str],
+    table: str,
+    root: str | None = None,
+    audio: str | None = None,
+    text: str | None = None,
+) -> str:
     """Say what a record does not hold of a table yet, and what makes it.
 
     Args:
@@ -99,6 +130,8 @@ def lacking(record: pd.DataFrame, names: Sequence[str], table: str, root: str | 
         names: Corpora to ask for.
         table: Key of `experiments.TABLES`.
         root: Folder of the corpus that a reader has brought, if there is one.
+        audio: The pretrained encoder of speech that a reader has brought; likewise.
+        text: That of text.
 
     Returns:
         A Markdown list with an item for each corpus whose rows are not all there with `experiments.SEEDS` seeds;
@@ -112,7 +145,7 @@ def lacking(record: pd.DataFrame, names: Sequence[str], table: str, root: str | 
         said = [f"{absent} of {len(seeds)} rows are missing"] if absent else []
         said += [f"{few} of {len(seeds)} rows have fewer than {SEEDS} seeds"] if few else []
         if said:
-            items.append(f"- {name}: {', '.join(said)}; `{recipe(name, table, root)}`")
+            items.append(f"- {name}: {', '.join(said)}; `{recipe(name, table, root, audio, text)}`")
     return "\n".join(items)
 
 
@@ -462,6 +495,14 @@ def _seen_as(symbol: np.ndarray, joint: np.ndarray) -> np.ndarray:
 # Live runs against kept ones ---------------------------------------------------------------------------------
 
 
+def _same(record: pd.DataFrame, run: dict, *columns: str) -> pd.DataFrame:
+    """The recorded runs that are like a run in some columns, and in its pretrained encoders where they are told."""
+    told = [name for name in ENCODERS if name in record]
+    return record[
+        (record[[*columns, *told]] == [*(run[c] for c in columns), *(run.get(c, "") for c in told)]).all(axis=1)
+    ]
+
+
 def agreement(live: pd.DataFrame, record: pd.DataFrame, score: str = "ua", level: float = 0.999) -> pd.DataFrame:
     """Ask whether live runs look like further seeds of the recorded ones.
 
@@ -487,9 +528,8 @@ def agreement(live: pd.DataFrame, record: pd.DataFrame, score: str = "ua", level
 
     rows = []
     for run in live.to_dict("records"):
-        same = record
-        for column in ("corpus", "variant", "fold"):
-            same = same[same[column] == run[column]]
+        alike = _same(record, run, "corpus", "variant")
+        same = alike[alike["fold"] == run["fold"]]
         what = f"{run['variant']} on {run['corpus']}, fold {run['fold']}"
         if len(same) < 3:
             raise ValueError(f"The record has {len(same)} seeds of {what}; it takes three. Run `make sweep`.")
@@ -497,7 +537,6 @@ def agreement(live: pd.DataFrame, record: pd.DataFrame, score: str = "ua", level
         if len(twin) and run["key"] not in set(twin["key"]):
             raise ValueError(f"The record of {what} is of other data or settings. Make it again with `make sweep`.")
         n, mean = len(same), same[score].mean()
-        alike = record[(record["corpus"] == run["corpus"]) & (record["variant"] == run["variant"])]
         apart = alike[score] - alike.groupby("fold")[score].transform("mean")
         freedom = len(alike) - alike["fold"].nunique()
         deviation = np.sqrt((apart**2).sum() / freedom)
@@ -526,10 +565,10 @@ def held(live: pd.DataFrame, record: pd.DataFrame | None = None) -> str:
 
     Explained in chapter 11.
     """
-    record, items = recorded() if record is None else record, []
+    record, items = _kept() if record is None else record, []
     for run in live.to_dict("records"):
         name = f"{run['variant']} on {run['corpus']}, fold {run['fold']}, seed {run['seed']}"
-        seeds = int((record[RUN[:3]] == [run[column] for column in RUN[:3]]).all(axis=1).sum())
+        seeds = len(_same(record, run, "corpus", "variant", "fold"))
         if seeds < 3:
             items.append(
                 f"- {name}: UA {run['ua']:.1f}, not compared: the record has {seeds} of the three seeds it takes."

@@ -396,7 +396,7 @@ def test_the_shell_says_the_same_sentence(capsys: pytest.CaptureFixture[str]) ->
     said = capsys.readouterr().err
     assert said.startswith("mer_lib: There is no model 'nobody/has-such-a-model' on this machine")
     assert said.count("\n") == 1
-    assert main(["run", "--corpus", "duet-i", "--text", "x", "--text-layer", "top"]) == 2
+    assert main(["run", "--corpus", "duet-i", "--text", "x?layer=top"]) == 2
     assert "A layer is a number or 'all', not 'top'" in capsys.readouterr().err
 
 

@@ -112,7 +112,16 @@ def state(book: Book) -> str:
     if book.parameters["root"]:  # gigabytes: names, sizes and times stand for the contents
         root = Path(str(book.parameters["root"]))
         listing = sorted((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in root.rglob("*") if p.is_file())
+    for encoder in given_encoders(book).values():
+        listing += sorted(
+            (str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files(Path(encoder.partition("?")[0]))
+        )
     return digest(files(*shared), book.parameters, listing, sys.version, platform.platform())
+
+
+def given_encoders(book: Book) -> dict[str, str]:
+    """Pretrained encoders that the book is made with, by modality."""
+    return {name: str(book.parameters[name]) for name in ("audio", "text") if book.parameters.get(name)}
 
 
 def is_current(book: Book, chapter: str, now: str) -> bool:
@@ -166,6 +175,8 @@ def run(book: Book, chapter: str, now: str) -> tuple[float, list[str]]:
     seconds = time.monotonic() - start
     if not planted(book):
         _without_duet(book, beside)
+    if given_encoders(book):
+        _with_encoders(book, beside)
     os.replace(beside, target)
     record = {"made_from": digest([book.source(chapter)], now), "seconds": round(seconds, 1)}
     _write(book.record(chapter), json.dumps(record))
@@ -186,6 +197,29 @@ def _without_duet(book: Book, path: Path) -> None:
     )
     notebook = nbformat.read(path, as_version=4)
     notebook.cells = [cell for cell in notebook.cells if DUET not in cell.metadata.get("tags", [])]
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(note))
+    nbformat.write(notebook, path)
+
+
+PASSED = re.compile(r"\baudio=audio\b|, audio, text\b")
+"""How a chapter hands its encoders on; one that does not is about the book's own features."""
+
+
+def _with_encoders(book: Book, path: Path) -> None:
+    """Say on the page which pretrained encoders an executed chapter was computed with."""
+    notebook = nbformat.read(path, as_version=4)
+    told = " and ".join(f"`{encoder}` for {name}" for name, encoder in given_encoders(book).items())
+    if PASSED.search("\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")):
+        note = (
+            f"> **This copy of the chapter was computed with {told}**, wherever it trains on"
+            f" `{book.parameters['corpus']}`. Where the text speaks of frames or of word vectors, read: the hidden"
+            " states of that encoder. What is shown on another corpus has the book's own features."
+        )
+    else:
+        note = (
+            "> This chapter is about the book's own features, or needs none. The encoders that this copy of the book"
+            " was given change nothing in it."
+        )
     notebook.cells.insert(1, nbformat.v4.new_markdown_cell(note))
     nbformat.write(notebook, path)
 
@@ -394,12 +428,30 @@ def checked(book: Book, chapters: list[str], names: Iterable[str]) -> Book:
         raise BookError(f"There is no corpus {corpus!r}; choose CORPUS from {', '.join(names)}.")
     if profile not in PROFILES:
         raise BookError(f"There is no profile {profile!r}; choose PROFILE from {', '.join(PROFILES)}.")
-    if root and not Path(str(root)).is_dir():
+    if root and not Path(str(root)).expanduser().is_dir():
         raise BookError(f"There is no folder {root}; ROOT must be the folder that holds {corpus}.")
     if not root and not planted(book):
         raise BookError(f"{corpus} does not ship with the book; say where your copy is: ROOT=/path/to/it.")
-    absolute = str(Path(str(root)).resolve()) if root else None
-    return replace(book, parameters={**book.parameters, "root": absolute})
+    places = {"root": str(Path(str(root)).expanduser().resolve()) if root else None}
+    for name, encoder in given_encoders(book).items():  # chapters run in folders of their own
+        folder, _, options = encoder.partition("?")
+        place = Path(folder).expanduser()
+        places[name] = "?".join([str(place.resolve()), options]).rstrip("?") if place.is_dir() else encoder
+    return replace(book, parameters={**book.parameters, **places})
+
+
+def require_encoder(modality: str, encoder: str) -> None:
+    """Make sure of a pretrained encoder before anything runs: it is there, and reads what it is meant to.
+
+    Raises:
+        BookError: One sentence, if it cannot be used.
+    """
+    from mer_lib.features.pretrained import EncoderError, Pretrained, SpeechEncoder, TextEncoder
+
+    try:
+        {"audio": SpeechEncoder, "text": TextEncoder}[modality](Pretrained.named(encoder), "cpu")
+    except EncoderError as error:
+        raise BookError(str(error)) from None
 
 
 def main(arguments: list[str] | None = None, folder: Path = HERE) -> int:
@@ -418,6 +470,8 @@ def main(arguments: list[str] | None = None, folder: Path = HERE) -> int:
     try:
         book = checked(book, given.chapters, corpora.names())
         corpora.asked(str(book.parameters["corpus"]))
+        for name, encoder in given_encoders(book).items():
+            require_encoder(name, encoder)
         ran = run_all(book, given.chapters or book.chapters(), given.jobs)
         compiled = not given.chapters and compile_pages(book)
     except (BookError, CorpusError) as error:

@@ -37,7 +37,7 @@ from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = ROOT / "notebooks"
-DEFAULTS = {"corpus": "duet-i", "root": None, "profile": "fast", "seed": 0}
+DEFAULTS = {"corpus": "duet-i", "root": None, "audio": None, "text": None, "profile": "fast", "seed": 0}
 """What a chapter does when nobody says otherwise; papermill replaces these by name."""
 
 SECTIONS = [

@@ -63,28 +63,16 @@ def arguments(command: str, parser: ArgumentParser) -> None:
 
 def encoders(parser: ArgumentParser, ending: str) -> None:
     """Add the options that name pretrained encoders, such as `--audio`, or `--audio-encoder` with an ending."""
-    for channel, usual in (("audio", "microsoft/wavlm-base-plus"), ("text", "roberta-base")):
-        about = f"pretrained encoder, on the hub or in a folder, such as {usual}"
+    for channel, usual in (("audio", "microsoft/wavlm-base-plus?layer=all"), ("text", "roberta-base?layer=8&top=2")):
+        about = (
+            f"pretrained encoder, on the hub or in a folder, its layer and how many top layers learn, such as {usual}"
+        )
         parser.add_argument(f"--{channel}{ending}", dest=f"{channel}_encoder", help=about)
-        parser.add_argument(f"--{channel}-layer", default="-1", help="its layer, or all for a learned weighted sum")
-        parser.add_argument(f"--{channel}-top", type=int, default=0, help="how many of its top layers learn")
 
 
 def encoder(asked: Namespace, channel: str) -> Pretrained | None:
     """The encoder that was asked for."""
-    name, layer, top = (getattr(asked, channel + end) for end in ("_encoder", "_layer", "_top"))
-    if name is None:
-        return None
-    from mer_lib.features.pretrained import ALL, Pretrained
-
-    return Pretrained(name, layer if layer == ALL else _number(layer), top)
-
-
-def _number(layer: str) -> int:
-    try:
-        return int(layer)
-    except ValueError:
-        raise ValueError(f"A layer is a number or 'all', not {layer!r}.") from None
+    return experiments.encoder(getattr(asked, f"{channel}_encoder"))
 
 
 def _require_places(asked: Namespace) -> None:
@@ -158,10 +146,11 @@ def _sweep(asked: Namespace) -> Answer:
 
 def _tune(asked: Namespace) -> Answer:
     _require_places(asked)
+    audio, text = encoder(asked, "audio"), encoder(asked, "text")
     runs = [
         run
         for corpus in asked.corpus
-        for run in experiments.tuning(corpus, asked.variant or experiments.TABLES[asked.table], root=asked.root)
+        for run in experiments.tuning(corpus, asked.variant or experiments.TABLES[asked.table], asked.root, audio, text)
     ]
     done, failures = _completed(lambda: experiments.complete(runs, experiments.tried, asked.store, asked.jobs))
     found = pd.DataFrame(done, columns=None if done else ["corpus", "variant", "rate", "dev_ua", "epoch"])

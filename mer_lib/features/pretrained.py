@@ -87,6 +87,32 @@ class Pretrained:
     top: int = 0
     revision: str | None = None
 
+    @classmethod
+    def named(cls, text: str) -> Pretrained:
+        """Read an encoder as one writes it: its name, and options as corpora have them.
+
+        Args:
+            text: Such as "roberta-base" or "microsoft/wavlm-base-plus?layer=all&top=2"; options are `layer` (a number,
+                or all), `top` and `revision`.
+
+        Raises:
+            EncoderError: If an option is unknown, or has a value it cannot have.
+        """
+        name, _, rest = text.partition("?")
+        options: dict[str, Any] = dict(part.partition("=")[::2] for part in rest.split("&") if part)
+        for option, value in options.items():
+            if option not in ("layer", "top", "revision") or not value or not name:
+                raise EncoderError(
+                    f"{text!r} names no encoder; write it like roberta-base?layer=all&top=2&revision=main."
+                )
+            if option != "revision" and value != (ALL if option == "layer" else None):
+                try:
+                    options[option] = int(value)
+                except ValueError:
+                    what = f"A layer is a number or {ALL!r}" if option == "layer" else "top is a number of layers"
+                    raise EncoderError(f"{what}, not {value!r}, in {text!r}.") from None
+        return cls(str(Path(name).expanduser()) if name.startswith("~") else name, **options)
+
     @property
     def learns(self) -> bool:
         """Whether something of it is trained together with the system."""
