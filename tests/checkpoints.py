@@ -2,7 +2,7 @@
 
     python tests/checkpoints.py FOLDER        writes FOLDER/speech (wav2vec 2.0) and FOLDER/text (BERT)
 
-They have learned nothing; what they show is that every table, figure and sentence of the book can be made with encoders.
+They have learned nothing; they show that every table, figure and sentence of the book can be made with encoders.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from mer_lib._torchaudio import torchaudio  # first: transformers imports it, and beside a CPU build it needs help
 from mer_lib.corpora import duet
 
+assert torchaudio
 WIDTH, LAYERS = 32, 3
 
 
