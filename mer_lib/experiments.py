@@ -185,6 +185,7 @@ def _corpus(name: str, root: str | None) -> Corpus:
         return check_audio(corpora.load(name, root=root))
 
 
+@lru_cache(maxsize=4)
 def prepared(
     corpus: str,
     fold: int,
@@ -193,16 +194,11 @@ def prepared(
     text: Pretrained | str | None = None,
     normalise_by: str = "speaker",
 ) -> Prepared:
-    """One fold of a corpus as tensors; the last two stay in memory. Encoders are those of `grid`."""
-    return _prepare(corpus, fold, root, encoder(audio), encoder(text), normalise_by)
-
-
-@lru_cache(maxsize=3)
-def _prepare(
-    corpus: str, fold: int, root: str | None, audio: Pretrained | None, text: Pretrained | None, normalise_by: str
-) -> Prepared:
+    """One fold of a corpus as tensors; the last few stay in memory. Encoders are those of `grid`."""
     from mer_lib.features.batches import prepare
 
+    if isinstance(audio, str) or isinstance(text, str):  # one place in memory, however an encoder is written
+        return prepared(corpus, fold, root, encoder(audio), encoder(text), normalise_by)
     loaded = _corpus(corpus, root)
     return prepare(loaded, loaded.fold(fold), normalise_by, audio, text)
 
@@ -574,7 +570,7 @@ def read_results(path: Path, needed: Sequence[str] = ("wa", "ua")) -> pd.DataFra
 
 
 def _named_encoders(runs: pd.DataFrame) -> pd.DataFrame:
-    return runs.assign(**{name: runs[name].fillna("") if name in runs else "" for name in ENCODERS})
+    return runs.assign(**{name: runs[name].astype(object).fillna("") if name in runs else "" for name in ENCODERS})
 
 
 def _read(path: Path) -> pd.DataFrame:
