@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from IPython.display import HTML
 
 _PAPER = "background: #f8f8f8; color: #1f1f1f; overflow-x: auto; padding: 0.4em 0.8em; border-radius: 4px"
+_TEXT = "background: none; color: inherit; border: none; box-shadow: none; margin: 0; padding: 0; overflow: visible"
 """Ground and ink of shown source: both are set, since a dark theme changes one of them only."""
 
 
@@ -43,7 +44,10 @@ def _device() -> str:
     asked = shutil.which("nvidia-smi")
     if asked:
         command = [asked, "--query-gpu=name", "--format=csv,noheader"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+        except (OSError, subprocess.TimeoutExpired):  # a driver that hangs is no device, and no reason to stop
+            return "the GPU's driver does not answer"
         if done.returncode == 0 and done.stdout.strip():
             return f"GPU: {done.stdout.strip().splitlines()[0]}"
     return "no GPU, and none is needed"
@@ -59,4 +63,6 @@ def source(*things: object) -> HTML:
 
     code = "\n\n".join(thing if isinstance(thing, str) else inspect.getsource(thing) for thing in things)  # type: ignore[arg-type]
     shown = Code(textwrap.dedent(code).strip("\n"), language="python")._repr_html_()
-    return HTML(f'<div style="{_PAPER}">{shown}</div>')
+    rules, _, text = shown.partition("</style>")  # under a name of our own, which no theme repaints
+    text = text.replace('<div class="highlight"><pre>', f'<div style="{_PAPER}"><pre style="{_TEXT}">', 1)
+    return HTML(f'{rules.replace(".output_html", ".shown-source")}</style><div class="shown-source">{text}</div>')

@@ -279,6 +279,10 @@ def lose(kind: str) -> Callable[[Path], None]:
 
 HALVES = {
     "session": (lambda root: shutil.rmtree(root / "Session2"), {"Session2": "is missing: half an archive"}),
+    "content": (
+        lambda root: [shutil.rmtree(path) for path in (root / "Session2").iterdir()],
+        {"Session2": "is missing: half an archive"},
+    ),
     "ratings": (lose("dialog/EmoEvaluation"), {"EmoEvaluation": "holds no text files: half an archive"}),
     "transcripts": (lose("dialog/transcriptions"), {"Ses02F_impro01_F000": "has no transcript"}),
     "sounds": (lose("sentences"), {"Ses02F_impro01_F000": "has no sound file"}),

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -75,7 +76,7 @@ def test_where_there_is_no_release_the_repository_is_tried() -> None:
     assert found["error"] is None
 
 
-@pytest.mark.parametrize(("old", "cure"), [(False, "a network; on Kaggle, switch Internet on"), (True, "Python 3.11")])
+@pytest.mark.parametrize(("old", "cure"), [(False, "switch Internet on) and a release v"), (True, "Python 3.11")])
 def test_where_nothing_can_be_installed_one_sentence_says_what_was_tried_and_what_to_do(old: bool, cure: str) -> None:
     found, said = installed(old=old)
     assert len(found["tried"]) == 2
@@ -99,6 +100,16 @@ def test_the_line_of_a_ready_kernel_names_versions_and_device_and_the_built_book
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("fault", [OSError("gone"), subprocess.TimeoutExpired("nvidia-smi", 20)])
+def test_a_driver_that_does_not_answer_stops_nobody(fault: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(*_: object, **__: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(notebook.shutil, "which", lambda name: name)
+    monkeypatch.setattr(notebook.subprocess, "run", hang)
+    assert notebook._device() == "the GPU's driver does not answer"
+
+
 # ---- folding
 
 
@@ -112,7 +123,14 @@ def test_what_the_page_folds_is_folded_in_colab_and_jupyterlab_too() -> None:
 
 
 def test_no_code_stands_open_above_the_riddle_of_a_chapter() -> None:
-    for name in ("01_two_channels", "05_text", "07_fusion_basics", "09_cross_attention", "14_confusions_and_maps"):
+    for name in (
+        "01_two_channels",
+        "05_text",
+        "07_fusion_basics",
+        "08_subspaces",
+        "09_cross_attention",
+        "14_confusions_and_maps",
+    ):
         cells = nbformat.read(notebooks.CHAPTERS / f"{name}.ipynb", as_version=4).cells[3:]
         before = cells[: next(i for i, cell in enumerate(cells) if cell.cell_type == "markdown")]
         assert before
@@ -187,6 +205,23 @@ def test_a_new_version_is_one_edit_and_one_command(fork: Path) -> None:
     assert notebooks.main(["format"]) == 0
     assert release.disagreements() == []
     assert "branch: v7.1.0" in (fork / "_config.yml").read_text()
+    assert "/blob/v7.1.0/data/duet/DATASHEET.md" in (fork / "ethics.md").read_text()
+
+
+def test_a_fork_whose_name_begins_like_the_old_one_is_named_once_only() -> None:
+    old = {"book": "https://a.org/x/y", **notebooks._told("x/y", "v1", "1")}
+    new = {"book": "https://a.org/x/y-2", **notebooks._told("x/y-2", "v2", "2")}
+    text = "https://a.org/x/y/p.html, https://github.com/x/y/blob/v1/data/, git clone https://github.com/x/y"
+    now = "https://a.org/x/y-2/p.html, https://github.com/x/y-2/blob/v2/data/, git clone https://github.com/x/y-2"
+    assert notebooks.addressed(text, old, new) == now
+
+
+@pytest.mark.parametrize("ending", ["/", ".git"])
+def test_the_address_of_a_fork_may_be_written_as_browsers_and_git_write_it(fork: Path, ending: str) -> None:
+    before = notebooks.wheel()
+    settings = fork / "pyproject.toml"
+    settings.write_text(settings.read_text().replace('mer-book/mer-book"', f'mer-book/mer-book{ending}"', 1))
+    assert notebooks.wheel() == before
 
 
 # ---- shown source
@@ -197,6 +232,9 @@ def test_shown_source_has_ink_and_paper_of_its_own() -> None:
     assert "background: #f8f8f8; color: #1f1f1f" in shown
     assert "def" in shown
     assert "tag" in shown
+    assert ".shown-source .k {" in shown
+    for painted in ('class="highlight"', "<pre>", ".output_html"):
+        assert painted not in shown, "a theme would repaint it"
 
 
 def test_no_chapter_shows_source_in_another_way() -> None:
@@ -215,7 +253,8 @@ def test_no_chapter_shows_source_in_another_way() -> None:
         ("A stray * star*.\n\nFine.", True),
         ("* a list\n* of stars", False),
         ("`a * b` and $a * b$ and $$a * b$$", False),
-        ("**Open", False),
+        ("**Open", True),
+        ("***Both*** and **one**", False),
         ("*Open", True),
         ("- one *\n- two", True),
     ],
@@ -234,6 +273,13 @@ def test_emphasis_that_never_ends_is_found(text: str, stray: bool) -> None:
         ("_config.yml", "baseurl: https://", "baseurl: http://", "_config.yml, baseurl is http://"),
         ("CITATION.cff", "repository-code: https://github.com/", "repository-code: https://", "CITATION.cff, repo"),
         ("CITATION.cff", "\nversion: ", "\nversion: 9", "CITATION.cff, version is 9"),
+        (
+            "README.md",
+            "git clone https://github.com/",
+            "git clone https://gitlab.com/",
+            "README.md does not clone http",
+        ),
+        ("ethics.md", "/blob/v", "/blob/w", "ethics.md links to files under https://github.com/"),
         ("notebooks/03_measuring.ipynb", "/blob/v", "/blob/w", "03_measuring.ipynb has no badge that opens v"),
         ("notebooks/03_measuring.ipynb", "%pip install --quiet", "%pip install", "03_measuring.ipynb installs"),
     ],
@@ -257,6 +303,39 @@ def test_a_tag_that_stands_elsewhere_and_open_changes_are_told(monkeypatch: pyte
     assert "stands at another commit" in tag
     said |= {"status": "", "rev-list": ""}
     assert release.unready() == []
+
+
+def test_a_wheel_of_yesterday_is_not_taken_for_todays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mer_lib-0.0.9-py3-none-any.whl").write_bytes(b"old")
+    calls = subprocess.CompletedProcess([], 0, "", "")
+
+    def build(command: list[str], **_: object) -> subprocess.CompletedProcess:
+        name = notebooks.wheel().rpartition("/")[2]
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("mer_lib/__init__.py", "")
+        return calls
+
+    monkeypatch.setattr(release.subprocess, "run", build)
+    with pytest.raises(RuntimeError, match="The wheel lacks mer_lib/data"):
+        release.wheel(tmp_path)
+    assert not (tmp_path / "mer_lib-0.0.9-py3-none-any.whl").exists()
+    calls.returncode, calls.stderr = 1, "no space left"
+    with pytest.raises(RuntimeError, match="cannot be built: no space left"):
+        release.wheel(tmp_path)
+
+
+def test_a_wheel_of_another_version_or_that_cannot_be_imported_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    broken = tmp_path / "broken.whl"
+    with zipfile.ZipFile(broken, "w") as archive:
+        archive.writestr("mer_lib/__init__.py", "raise ImportError('half a wheel')")
+    with pytest.raises(RuntimeError, match="cannot be imported: .*half a wheel"):
+        release.imports(broken)
+    monkeypatch.setattr(release, "wheel", lambda folder: broken)
+    monkeypatch.setattr(release, "imports", lambda path: "0.0.9")
+    assert release.main() == 1
+    assert f"The wheel says that it is 0.0.9, not {notebooks.version()}." in capsys.readouterr().err
 
 
 def test_the_wheel_is_called_what_the_chapters_install_and_can_be_imported(tmp_path: Path) -> None:

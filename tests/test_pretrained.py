@@ -16,12 +16,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports the hub's client
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from conftest import make_corpus, pulses
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
 
-from mer_lib import experiments, systems
+from mer_lib import corpora, experiments, systems
 from mer_lib.__main__ import main
 from mer_lib.cache import cache_folder
 from mer_lib.corpora.base import Corpus, CorpusError
@@ -291,7 +292,7 @@ def test_a_half_written_file_is_never_taken_for_a_whole_one(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(stored.os, "replace", killed)
+        patch.setattr(os, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
             stored.text_vectors(corpus, asked, "cpu")
     (folder,) = cache.glob("text-*")
@@ -657,3 +658,30 @@ def test_half_precision_that_overflows_is_done_again_in_full(saved: Make, monkey
     with torch.no_grad():
         assert encoder._forward(ids, None).isfinite().all()
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--audio-layer", "all", "--text-layer", "all"], ["--audio-top", "1", "--text-top", "1"]]
+)
+def test_a_lone_sound_and_text_go_through_the_encoders_that_the_system_was_trained_with(
+    options: list[str],
+    cache: Path,
+    saved: Make,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(corpora, "load", lambda name, root=None: make_corpus())
+    monkeypatch.setattr(experiments, "TrainingConfig", lambda: TrainingConfig(epochs=1))
+    for kept in (experiments._corpus, experiments.prepared):
+        kept.cache_clear()
+    soundfile.write(tmp_path / "voice.wav", make_corpus().waveform("S1-03"), RATE)
+    asked = ["predict", "--corpus", "tiny", str(tmp_path / "voice.wav"), "--text", "leave me", "--json", *options]
+    asked += ["--audio-encoder", saved("wavlm"), "--text-encoder", saved("bert")]
+    assert main(asked) == 0
+    (found,) = json.loads(capsys.readouterr().out)["answers"]
+    assert found["variant"].startswith("A+T")
+    assert set(found["alone"]) == {"audio", "text"}
+    assert found["words"] is None, "pieces of words are read, and none of them is unknown"
+    for kept in (experiments._corpus, experiments.prepared):
+        kept.cache_clear()

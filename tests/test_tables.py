@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mer_lib import tables
+from mer_lib import progress, tables
 from mer_lib.ceilings import ceilings
 from mer_lib.corpora.base import EMOTIONS
 from mer_lib.corpora.duet import process
 from mer_lib.experiments import RUN, TABLES, keep_results
 from mer_lib.metrics import holm, mean_interval, paired_difference
+from mer_lib.progress import BUILDING
 
 
 def runs(corpus: str = "duet-i", folds: int = 3, seeds: int = 2, table: str = "table3") -> pd.DataFrame:
@@ -332,7 +333,8 @@ def test_a_record_of_other_settings_or_with_too_few_seeds_is_refused() -> None:
         tables.agreement(record.head(1), record[record["seed"] < 2])
 
 
-def test_a_live_run_that_the_record_does_not_allow_stops_the_chapter() -> None:
+def test_a_live_run_that_the_record_does_not_allow_stops_the_book(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(BUILDING, "1")
     record = runs(folds=1, seeds=5)
     live = record[(record["seed"] == 0) & (record["variant"] == "A")]
     assert tables.held(live, record) == ("- A on duet-i, fold 1, seed 0: UA 61.0; 5 recorded seeds allow 54.5 to 69.5.")
@@ -341,6 +343,24 @@ def test_a_live_run_that_the_record_does_not_allow_stops_the_chapter() -> None:
     few = tables.held(live, record[record["seed"] < 2])
     assert few == "- A on duet-i, fold 1, seed 0: UA 61.0, not compared: the record has 2 of the three seeds it takes."
     assert "0 of the three" in tables.held(live, pd.DataFrame(columns=RUN))
+
+
+def test_a_reader_whose_run_differs_is_told_and_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = runs(folds=1, seeds=5)
+    live = record[(record["seed"] == 0) & (record["variant"] == "A")]
+    other = live.assign(ua=live["ua"] + 10)
+    monkeypatch.setattr(progress, "_shell", object)  # as in a notebook
+    monkeypatch.delenv(BUILDING, raising=False)
+    assert tables.held(live, record).endswith("allow 54.5 to 69.5.")
+    assert "UA 71.0; 5 recorded seeds allow 54.5 to 69.5. **Yours differs**" in tables.held(other, record)
+    assert "not compared: The record of A on duet-i, fold 1 is of other" in tables.held(
+        live.assign(key="other"), record
+    )
+    monkeypatch.setenv(BUILDING, "1")  # the book is built
+    with pytest.raises(ValueError, match="make the record again"):
+        tables.held(other, record)
+    with pytest.raises(ValueError, match="is of other data or settings"):
+        tables.held(live.assign(key="other"), record)
 
 
 def test_the_files_of_all_corpora_are_read_and_none_is_an_empty_record(

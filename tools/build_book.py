@@ -32,7 +32,7 @@ import nbformat
 import yaml
 from traitlets.config import Config
 
-from notebooks import DEFAULTS, DUET, NEXT, within
+from notebooks import DEFAULTS, DUET, NEXT, TITLE, within
 
 HERE = Path(__file__).resolve().parents[1]
 PROFILES = ("fast", "full")
@@ -323,6 +323,8 @@ def compile_pages(book: Book) -> bool:
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 cell.source = within(cell.source, book.chapters())
+            elif cell.source.startswith(TITLE):  # the page has a button of its own
+                cell.source = cell.source.partition("\n")[2]
         notebook.cells = [cell for cell in notebook.cells if not cell.source.startswith(NEXT)]  # the theme has its own
         _write(source / "notebooks" / path.name, nbformat.writes(notebook))
     if GENERATED in book.pages():

@@ -87,7 +87,7 @@ def _urls() -> dict[str, str]:
 
 def repository() -> str:
     """Address of the repository; pyproject.toml is the one place that says it."""
-    return str(_urls()["Repository"])
+    return str(_urls()["Repository"]).rstrip("/").removesuffix(".git")
 
 
 def book() -> str:
@@ -138,10 +138,11 @@ for _place in (wheel, f"git+{{home}}@v{{version}}"):  # a release, or the reposi
 try:
     from mer_lib import notebook
 except ImportError as error:
-    needs = "a network" if sys.version_info >= (3, 11) else "Python 3.11 or newer"
+    needs = f"a network (on Kaggle, switch Internet on) and a release v{{version}}"
+    needs = needs if sys.version_info >= (3, 11) else "Python 3.11 or newer"
     raise SystemExit(
         f"mer_lib is not installed ({{error}}): tried {{wheel}}, then git. It needs"
-        f" {{needs}}; on Kaggle, switch Internet on. Then run this cell again."
+        f" {{needs}}. Then run this cell again."
     ) from None
 notebook.welcome()"""
 
@@ -254,15 +255,25 @@ def within(text: str, notebooks: Iterable[str]) -> str:
 
 def addressed(text: str, old: dict[str, str], new: dict[str, str]) -> str:
     """A text with the addresses and the version of today in place of those of yesterday."""
-    for name, value in old.items():
-        text = text.replace(value, new[name])
-    return text
+    follows = {value: new[name] for name, value in old.items()}
+    longest_first = sorted(follows, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, longest_first)), lambda found: follows[found[0]], text)
 
 
 def addresses() -> dict[str, str]:
     """What pyproject.toml and the package say."""
     path = repository().removeprefix("https://github.com/")
-    return {"book": book(), "path": path, "tag": f"branch: {tag()}", "version": f"\nversion: {version()}\n"}
+    return {"book": book(), **_told(path, tag(), version())}
+
+
+def _told(path: str, tag: str, version: str) -> dict[str, str]:
+    """How files name the repository and its version."""
+    return {
+        "files": f"{path}/blob/{tag}/",
+        "path": path,
+        "tag": f"branch: {tag}",
+        "version": f"\nversion: {version}\n",
+    }
 
 
 def standing() -> dict[str, str]:
@@ -271,9 +282,7 @@ def standing() -> dict[str, str]:
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"]
     return {
         "book": config["html"]["baseurl"].rstrip("/"),
-        "path": config["repository"]["url"].removeprefix("https://github.com/"),
-        "tag": f"branch: {config['repository']['branch']}",
-        "version": f"\nversion: {cited}\n",
+        **_told(config["repository"]["url"].removeprefix("https://github.com/"), config["repository"]["branch"], cited),
     }
 
 
@@ -336,9 +345,8 @@ def _stray(text: str) -> list[str]:
     """Paragraphs in which emphasis begins and does not end; code and formulas do not count."""
     bare = re.sub(r"\$\$.*?\$\$|\$[^$\n]+\$|<[^>]+>|\\\*|``[^`].*?``|`[^`\n]*`", "", FENCED.sub("", text), flags=re.S)
     bare = re.sub(r"^(\s*)\* ", r"\1- ", bare, flags=re.M)
-    return [
-        part for part in re.split(r"\n\s*\n|\n(?=\s*(?:- |\d+\. |\|))", bare) if part.count("*") % 2 or " * " in part
-    ]
+    parts = re.split(r"\n\s*\n|\n(?=\s*(?:- |\d+\. |\|))", bare)
+    return [part for part in parts if part.count("*") % 2 or part.count("**") % 2 or " * " in part]
 
 
 def as_text(notebook: NotebookNode) -> str:

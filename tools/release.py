@@ -8,6 +8,7 @@ only when it is too late. So each place that names the version or an address is 
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,14 @@ def disagreements() -> list[str]:
             found.append(f"{path.name} has no badge that opens {notebooks.tag()} of this repository in Colab.")
         if cells[1].source != install:
             found.append(f"{path.name} installs something else than {notebooks.wheel()}.")
+    if f"git clone {notebooks.repository()}" not in (root / "README.md").read_text():
+        found.append(f"README.md does not clone {notebooks.repository()}.")
+    here = f"{notebooks.repository()}/blob/{notebooks.tag()}/"
+    for path in [*root.glob("*.md"), *notebooks.chapters()]:
+        links = re.findall(
+            r"https://github\.com/[^/\s]+/[^/\s]+/blob/[^/\s]+/(?=data/)", path.read_text(encoding="utf-8")
+        )
+        found += [f"{path.name} links to files under {link}, not {here}." for link in sorted(set(links) - {here})]
     return found
 
 
@@ -59,17 +68,24 @@ def unready() -> list[str]:
     return found
 
 
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    """Why a program failed: of a traceback its last line says it."""
+    return ((done.stderr or done.stdout).strip().splitlines() or ["it said nothing"])[-1].strip()
+
+
 def wheel(folder: Path) -> Path:
-    """Build the wheel into a folder.
+    """Build the wheel into a folder, in place of older ones.
 
     Raises:
         RuntimeError: If it cannot be built, is not called what the chapters install, or lacks the package or its data.
     """
+    for old in folder.glob("mer_lib-*.whl"):  # yesterday's would be taken for today's
+        old.unlink()
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
     done = subprocess.run(command, cwd=notebooks.ROOT, capture_output=True, text=True, check=False)
     built = sorted(folder.glob("*.whl"))
     if done.returncode or not built:
-        raise RuntimeError(f"The wheel cannot be built: {done.stderr.strip()[-300:]}")
+        raise RuntimeError(f"The wheel cannot be built: {last_line(done)}")
     wanted = notebooks.wheel().rpartition("/")[2]
     if built[0].name != wanted:
         raise RuntimeError(f"The wheel is called {built[0].name}; the chapters install {wanted}.")
@@ -89,7 +105,7 @@ def imports(path: Path) -> str:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         said, _, where = done.stdout.strip().partition(" ")
         if done.returncode or not where.startswith(folder):
-            raise RuntimeError(f"The wheel cannot be imported: {(done.stderr or done.stdout).strip()[-300:]}")
+            raise RuntimeError(f"The wheel cannot be imported: {last_line(done)}")
         return said
 
 

@@ -146,11 +146,16 @@ def _gather(folder: Path, skipped: list[Skip], repaired: list[Repair]) -> Found:
         if not session.is_dir():
             skipped.append(Skip(session.name, str(folder), "is missing: half an archive"))
             continue
+        before, known = len(skipped), len(found.turns)
         for path in _tables(session / "dialog" / "EmoEvaluation", skipped):
             _add(found.turns, *parse_evaluation(reading.text(path, repaired), _within(folder, path)), skipped)
         for path in _tables(session / "dialog" / "transcriptions", skipped):
             _add(found.spoken, *parse_transcript(reading.text(path, repaired), _within(folder, path)), skipped)
-        sounds += reading.files(session / "sentences" / "wav", ".wav", skipped)
+        heard = reading.files(session / "sentences" / "wav", ".wav", skipped)
+        closed = any(skip.why.startswith("cannot be read") for skip in skipped[before:])  # then it may be there
+        if not heard and len(found.turns) == known and not closed:
+            skipped.append(Skip(session.name, str(folder), "is missing: half an archive"))
+        sounds += heard
     found.sounds.update(reading.by_name(sounds, skipped))
     for name in sorted((found.spoken.keys() | found.sounds.keys()) - found.turns.keys()):
         skipped.append(Skip(name, str(found.sounds.get(name, folder)), "has no line in EmoEvaluation"))
