@@ -100,10 +100,13 @@ def no_voice(part: Utterances, share: float, rng: np.random.Generator) -> Uttera
 
 
 def no_words(part: Utterances, share: float, rng: np.random.Generator) -> Utterances:
-    """Take the words from a share of the utterances; one unknown word is left, as of an empty text."""
+    """Take the words from a share of the utterances; one unknown word is left, as of an empty text.
+
+    Where a pretrained encoder has read the texts, it is one piece of zeros.
+    """
     text, spans = list(part.text), list(part.spans)
     for row in _chosen(part, share, rng):
-        text[row], spans[row] = torch.zeros(1, dtype=torch.long), torch.tensor([[0.0, 1.0]])
+        text[row], spans[row] = torch.zeros_like(text[row][:1]), torch.tensor([[0.0, 1.0]])
     return exchanged(part, text=text, spans=spans)
 
 
@@ -137,11 +140,15 @@ def noisy_voice(part: Utterances, strength: float, rng: np.random.Generator) -> 
 
 
 def wrong_words(part: Utterances, share: float, rng: np.random.Generator) -> Utterances:
-    """Replace each word, with the probability `share`, by one that is drawn from all the words of the split."""
+    """Replace each word, with the probability `share`, by one that is drawn from all the words of the split.
+
+    Where a pretrained encoder has read the texts, what it said of a word in its place is replaced.
+    """
     every, text = torch.cat(part.text), []
     for words in part.text:
         misheard = torch.as_tensor(rng.random(len(words)) < share)
-        text.append(torch.where(misheard, every[rng.integers(len(every), size=len(words))], words))
+        instead = every[rng.integers(len(every), size=len(words))]
+        text.append(torch.where(misheard.reshape(-1, *[1] * (words.dim() - 1)), instead, words))
     return exchanged(part, text=text)
 
 

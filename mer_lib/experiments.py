@@ -250,6 +250,17 @@ def build(run: Run, data: Prepared) -> nn.Module:
     return fronted(system, {m: encoder for m, encoder in data.pretrained.items() if m in heard})
 
 
+def untrained(data: Prepared, system: str = "method", **options: Any) -> nn.Module:
+    """A system with fresh weights for some data, whatever its features and classes are.
+
+    Args:
+        data: One fold.
+        system: Name of the system.
+        options: Fields of its config.
+    """
+    return build(Run("", 0, 0, system=system, options=tuple(sorted(options.items()))), data)
+
+
 def fit_on(run: Run, data: Prepared, watch: Callable[[nn.Module], object] | None = None) -> Trained:
     """Train the system of a run on data that need not be those of its corpus; `watch` is that of `training.train`."""
     from mer_lib.training import seed_everything, train
@@ -544,7 +555,8 @@ def keep_results(results: pd.DataFrame, path: Path, by: Sequence[str] = (*RUN, *
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path):  # two sweeps may keep their rows in one file
         together = pd.concat([_read(path), results]) if path.is_file() else results
-        together = _named_encoders(together) if set(ENCODERS) <= set(by) else together
+        together = named_encoders(together) if set(ENCODERS) <= set(together) else together
+        by = [name for name in by if name in together]
         together = together.drop_duplicates(list(by), keep="last")
         with whole(path) as unfinished:
             together.to_csv(unfinished, index=False, float_format="%.4f")
@@ -552,8 +564,6 @@ def keep_results(results: pd.DataFrame, path: Path, by: Sequence[str] = (*RUN, *
 
 def read_results(path: Path, needed: Sequence[str] = ("wa", "ua")) -> pd.DataFrame:
     """Read what `keep_results` wrote; `needed` are columns that must be there, beside those of `RUN`.
-
-    Runs from before there were encoders have none: their columns `ENCODERS` are empty.
 
     Raises:
         ValueError: If the file is not there or holds no runs.
@@ -566,11 +576,16 @@ def read_results(path: Path, needed: Sequence[str] = ("wa", "ua")) -> pd.DataFra
         raise ValueError(
             f"{path} is not a table of runs: it lacks {sorted(missing) or 'rows'}. Make it again with `make sweep`."
         )
-    return _named_encoders(results)
+    return results.assign(**{name: _filled(results[name]) for name in ENCODERS if name in results})
 
 
-def _named_encoders(runs: pd.DataFrame) -> pd.DataFrame:
-    return runs.assign(**{name: runs[name].astype(object).fillna("") if name in runs else "" for name in ENCODERS})
+def named_encoders(runs: pd.DataFrame) -> pd.DataFrame:
+    """Runs with the columns `ENCODERS`; those from before there were encoders have none."""
+    return runs.assign(**{name: _filled(runs[name]) if name in runs else "" for name in ENCODERS})
+
+
+def _filled(names: pd.Series) -> pd.Series:
+    return names.astype(object).fillna("").astype(str)
 
 
 def _read(path: Path) -> pd.DataFrame:

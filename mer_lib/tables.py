@@ -19,7 +19,18 @@ from mer_lib.ceilings import additive_rule, ceilings, cells, evenly, late_rule
 from mer_lib.corpora import duet
 from mer_lib.corpora.base import EMOTIONS
 from mer_lib.corpora.duet.process import DEADPAN, Process
-from mer_lib.experiments import ENCODERS, PARTS, RUN, SEEDS, TABLES, VARIANTS, labels, read_results, summary
+from mer_lib.experiments import (
+    ENCODERS,
+    PARTS,
+    RUN,
+    SEEDS,
+    TABLES,
+    VARIANTS,
+    labels,
+    named_encoders,
+    read_results,
+    summary,
+)
 from mer_lib.metrics import holm, paired_difference
 from mer_lib.paper import reported
 from mer_lib.progress import watched
@@ -80,7 +91,7 @@ def _kept() -> pd.DataFrame:
         files = sorted(folder("results").glob("*.csv"))
     except FileNotFoundError:
         files = []
-    runs = [read_results(path) for path in files if corpora.bare(path.stem) in corpora.names()]
+    runs = [named_encoders(read_results(path)) for path in files if corpora.bare(path.stem) in corpora.names()]
     return side_by_side(pd.concat(runs, ignore_index=True)) if runs else pd.DataFrame(columns=[*RUN, *ENCODERS])
 
 

@@ -598,8 +598,40 @@ def test_a_run_with_encoders_has_a_key_and_a_row_of_its_own(saved: Make, monkeyp
     (asked,) = experiments.grid("tiny", ["A+T"], [1], audio=heard, text=read)
     others = [replace(asked, text=None), replace(asked, audio=replace(heard, layer=1))]
     assert len({run.key() for run in (plain, asked, *others)}) == 4
-    assert plain.variant == "A+T"
-    assert re.fullmatch(r"A\+T \[wavlm-group#\w{6} layer all, bert-group#\w{6} layer -1\]", asked.variant)
+    assert plain.variant == asked.variant == "A+T"
+    named = experiments.labels(asked.audio, asked.text)
+    assert re.fullmatch(r"wavlm-group#\w{6} layer all", named["audio"])
+    assert re.fullmatch(r"bert-group#\w{6} layer -1", named["text"])
+    (written,) = experiments.grid("tiny", ["A+T"], [1], audio=f"{heard.name}?layer=all", text=read.name)
+    assert written == asked, "an encoder may be written as one types it"
+    assert experiments.labels(None, "") == {"audio": "", "text": ""}
+
+
+@pytest.mark.parametrize(
+    ("text", "encoder"),
+    [
+        ("roberta-base", Pretrained("roberta-base")),
+        ("a/b?layer=all&top=2", Pretrained("a/b", "all", 2)),
+        ("a/b?top=1&layer=-3&revision=v2", Pretrained("a/b", -3, 1, "v2")),
+    ],
+)
+def test_an_encoder_is_written_as_its_name_and_options(text: str, encoder: Pretrained) -> None:
+    assert Pretrained.named(text) == encoder
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a/b?size=3", "names no encoder; write it like"),
+        ("a/b?layer=", "names no encoder; write it like"),
+        ("?layer=3", "names no encoder; write it like"),
+        ("a/b?layer=top", "A layer is a number or 'all', not 'top'"),
+        ("a/b?top=all", "top is a number of layers, not 'all'"),
+    ],
+)
+def test_an_encoder_that_is_written_wrongly_is_answered_in_a_sentence(text: str, sentence: str) -> None:
+    with pytest.raises(EncoderError, match=sentence):
+        Pretrained.named(text)
 
 
 def test_two_encoders_in_folders_of_one_name_have_a_row_each(saved: Make, tmp_path: Path) -> None:
@@ -622,8 +654,9 @@ def test_a_run_with_encoders_trains_and_is_read_back_the_same(
     for run in runs:
         row = experiments.execute(run)
         assert len(row["plain"]) == 16
-        assert row["variant"].endswith(f"[{encoders['audio'].label}, {encoders['text'].label}]")
-        assert row["variant"].endswith("layer -1, top 1 tuned]")
+        assert row["variant"] == run.variant
+        assert {m: row[m] for m in encoders} == {m: encoder.label for m, encoder in encoders.items()}
+        assert row["text"].endswith("layer -1, top 1 tuned")
     first, data = experiments.trained(runs[0])
     again, _ = experiments.trained(runs[0])
     np.testing.assert_array_equal(predict(first.system, data.test), predict(again.system, data.test))
@@ -660,11 +693,9 @@ def test_half_precision_that_overflows_is_done_again_in_full(saved: Make, monkey
     assert len(calls) == 2
 
 
-@pytest.mark.parametrize(
-    "options", [[], ["--audio-layer", "all", "--text-layer", "all"], ["--audio-top", "1", "--text-top", "1"]]
-)
+@pytest.mark.parametrize("options", ["", "?layer=all", "?top=1"])
 def test_a_lone_sound_and_text_go_through_the_encoders_that_the_system_was_trained_with(
-    options: list[str],
+    options: str,
     cache: Path,
     saved: Make,
     capsys: pytest.CaptureFixture[str],
@@ -676,8 +707,8 @@ def test_a_lone_sound_and_text_go_through_the_encoders_that_the_system_was_train
     for kept in (experiments._corpus, experiments.prepared):
         kept.cache_clear()
     soundfile.write(tmp_path / "voice.wav", make_corpus().waveform("S1-03"), RATE)
-    asked = ["predict", "--corpus", "tiny", str(tmp_path / "voice.wav"), "--text", "leave me", "--json", *options]
-    asked += ["--audio-encoder", saved("wavlm"), "--text-encoder", saved("bert")]
+    asked = ["predict", "--corpus", "tiny", str(tmp_path / "voice.wav"), "--text", "leave me", "--json"]
+    asked += ["--audio-encoder", saved("wavlm") + options, "--text-encoder", saved("bert") + options]
     assert main(asked) == 0
     (found,) = json.loads(capsys.readouterr().out)["answers"]
     assert found["variant"].startswith("A+T")

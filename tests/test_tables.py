@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mer_lib import progress, tables
+from mer_lib import experiments, progress, tables
 from mer_lib.ceilings import ceilings
 from mer_lib.corpora.base import EMOTIONS
 from mer_lib.corpora.duet import process
@@ -434,3 +434,63 @@ def test_a_recipe_can_be_typed_into_any_shell() -> None:
     made = tables.recipe("msp-improv?conditions=PS", "parts", "/data/MSP IMPROV")
     assert made == "make sweep PROFILE=full TABLE=parts CORPUS='msp-improv?conditions=PS' ROOT='/data/MSP IMPROV'"
     assert tables.recipe("duet-m", root="/data/MSP").endswith("CORPUS=duet-m")
+
+
+# ---- rows with pretrained encoders
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """Runs of A+T on two corpora: with the book's own features, and with a pair of encoders that were named."""
+    names = experiments.labels("org/speech?layer=all", "org/text")
+    for corpus in ("duet-i", "duet-m"):
+        rows = []
+        for ua, encoders in ((80.0, experiments.labels(None, None)), (60.0, names)):
+            rows += [
+                {"corpus": corpus, "variant": "A+T", "fold": 1, "seed": seed, **encoders, "wa": ua, "ua": ua + seed}
+                | {"history": '{"epoch": [1]}', "seconds": 1.0, "key": f"{ua} {seed}"}
+                for seed in range(3)
+            ]
+        keep_results(pd.DataFrame(rows), tmp_path / f"{corpus}.csv")
+    monkeypatch.setattr(tables, "folder", lambda name: tmp_path)
+    return names
+
+
+def test_rows_with_encoders_stand_beside_those_without_in_one_file(kept, tmp_path) -> None:
+    found = experiments.read_results(tmp_path / "duet-i.csv")
+    assert len(found) == 6
+    assert set(found["audio"]) == {"", "speech layer all"}
+    assert set(found["text"]) == {"", "text layer -1"}
+
+
+def test_the_record_of_a_chapter_is_that_of_its_encoders_on_its_corpus_and_of_the_books_features_elsewhere(
+    kept,
+) -> None:
+    own = tables.recorded()
+    assert set(own["ua"]) == {80.0, 81.0, 82.0}
+    given = tables.recorded("duet-m", "org/speech?layer=all", "org/text")
+    assert set(given.loc[given["corpus"] == "duet-m", "ua"]) == {60.0, 61.0, 62.0}
+    assert set(given.loc[given["corpus"] == "duet-i", "ua"]) == {80.0, 81.0, 82.0}
+    assert tables.recorded("duet-m", "org/speech", "org/text").query("corpus == 'duet-m'").empty
+
+
+def test_a_live_run_is_held_against_the_record_of_its_own_encoders(kept, monkeypatch) -> None:
+    monkeypatch.setenv(BUILDING, "1")
+    live = {"corpus": "duet-i", "variant": "A+T", "fold": 1, "seed": 0, "ua": 41.0, "key": "60.0 0"}
+    own = {"audio": "", "text": "", "key": "80.0 0"}
+    assert "allow 24.5 to 97.5" in tables.held(pd.DataFrame([live | kept]))
+    assert "allow 44.5 to 117.5" in tables.held(pd.DataFrame([live | own | {"ua": 50.0}]))
+    with pytest.raises(ValueError, match="UA 41.0; 3 recorded seeds allow 44.5"):
+        tables.held(pd.DataFrame([live | own]))
+
+
+def test_the_command_that_makes_the_record_names_the_encoders() -> None:
+    told = tables.recipe("iemocap", "table6", "/data/x y", "org/speech?layer=all", "org/text")
+    assert told.endswith("CORPUS=iemocap ROOT='/data/x y' AUDIO='org/speech?layer=all' TEXT=org/text")
+    assert "AUDIO" not in tables.recipe("duet-i")
+
+
+def test_a_table_can_be_made_of_rows_with_encoders(kept) -> None:
+    rows = tables.recorded("duet-i", "org/speech?layer=all", "org/text")
+    rows = rows.assign(f1=50.0, happy=50.0, sad=50.0, neutral=50.0, angry=50.0, parameters=1)
+    assert tables.table3(rows, "duet-i").loc["A+T", ("measured", "UA")] == pytest.approx(61)
