@@ -6,16 +6,13 @@ Shown in chapter 06.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
-from logging import ERROR, getLogger
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,14 +21,21 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from mer_lib._torchaudio import torchaudio
-from mer_lib.cache import digest
 from mer_lib.features.audio import STEP_SECONDS
+from mer_lib.features.checkpoint import (
+    EXTRACTORS, EncoderError, Home, contents, find, load_extractor, load_model, load_tokenizer,
+)  # fmt: skip
 
 ALL = "all"
 """The layer that means every layer, for a weighted sum that learns with the system."""
 
-PADDABLE = ("hubert", "wav2vec2", "wavlm")
-"""Kinds of speech encoder whose mask keeps padding out, unless they normalise over time (see `SpeechEncoder`)."""
+PADDED, EQUAL, BY_NORM, WINDOWS = "padded", "equal lengths", "padded if normalised by layer", "windows of 30 s"
+
+SPEECH_KINDS: dict[str, str] = {}
+"""Kinds of speech encoder that the tests run, by the `model_type` of their configuration, and what shares a batch."""
+
+TEXT_KINDS: dict[str, str] = {}
+"""Kinds of text encoder that the tests run, likewise."""
 
 MOST_SECONDS = 60.0
 """Most sound in a batch, padding included; a longer utterance goes alone."""
@@ -39,35 +43,10 @@ MOST_SECONDS = 60.0
 MOST_PIECES = 4096
 """Most pieces of text in a batch, padding included."""
 
-_UNUSED = ("pooler", "masked_spec_embed", "parametrizations")  # said to be missing, and not missed here
+PROBE = "The day was glad, and she cried."
+"""A plain sentence that every encoder of text must be able to read."""
 
-
-class EncoderError(ValueError):
-    """A pretrained encoder that cannot be used; the message says what is wrong, where, and what to do."""
-
-
-class Home(NamedTuple):
-    """Where a pretrained encoder comes from, and its size.
-
-    Attributes:
-        mark: Changes whenever its files do.
-        commit: Of a model from the hub; None for a folder.
-        config: Its configuration.
-    """
-
-    mark: str
-    commit: str | None
-    config: Any
-
-    @property
-    def layers(self) -> int:
-        """Number of layers."""
-        return int(self.config.num_hidden_layers)
-
-    @property
-    def width(self) -> int:
-        """Numbers per hidden state."""
-        return int(self.config.hidden_size)
+_PROBED = "1"  # change it whenever a probe refuses more, so that nothing made before it is read
 
 
 @dataclass(frozen=True)
@@ -123,7 +102,7 @@ class Pretrained:
         """A short name for tables; for a folder it tells the contents, since two may be called alike."""
         folder = Path(self.name)
         tuned = f", top {self.top} tuned" if self.top else ""
-        at = f"#{_contents(folder)[:6]}" if folder.is_dir() else f" at {self.revision}" if self.revision else ""
+        at = f"#{contents(folder)[:6]}" if folder.is_dir() else f" at {self.revision}" if self.revision else ""
         return f"{folder.name}{at} layer {self.layer}{tuned}"
 
     def home(self) -> Home:
@@ -132,12 +111,14 @@ class Pretrained:
         Raises:
             EncoderError: If there is no such model, or it has no such layer.
         """
-        commit = None if Path(self.name).is_dir() else _commit(self.name, self.revision)
-        config = _load(self, "AutoConfig", "configuration", commit)
+        home = find(self.name, self.revision)
+        config = home.config
         layered = getattr(config, "num_hidden_layers", 0) and getattr(config, "hidden_size", 0)
-        if not layered or getattr(config, "is_encoder_decoder", False):
-            raise EncoderError(f"{self.name} is no encoder with layers of one width; choose one like roberta-base.")
-        home = Home(f"{self.name} {commit}" if commit else _contents(Path(self.name)), commit, config)
+        if not layered or (getattr(config, "is_encoder_decoder", False) and config.model_type != "whisper"):
+            raise EncoderError(
+                f"{self.name}, of kind {config.model_type!r}, is no encoder with layers of one width; choose one of those"
+                " that the README lists."
+            )
         self.number(home)
         return home
 
@@ -157,96 +138,7 @@ class Pretrained:
         """A name that changes with everything that changes the hidden states."""
         home = self.home()
         layer = ALL if self.layer == ALL else self.number(home)
-        return f"{home.mark} layer {layer} top {self.top}"
-
-
-def _commit(name: str, revision: str | None) -> str:
-    """The commit that a model on the hub stands at: the one on this machine, or else the newest.
-
-    What is here is not looked up again, so that results stay as they are and no network is needed.
-    """
-    for here in (True, False):
-        try:
-            with _quietly():
-                from transformers.utils import cached_file
-
-                found = cached_file(name, "config.json", revision=revision or "main", local_files_only=here)
-        except (OSError, ValueError):
-            continue
-        return Path(str(found)).parent.name
-    raise EncoderError(
-        f"There is no model {name!r} on this machine, and it could not be downloaded. Check its name and the"
-        " connection, or give the folder of a saved model."
-    )
-
-
-def _contents(folder: Path) -> str:
-    """A digest of the files of a saved model."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    return digest(*(f"{p.name} {_file_digest(p, p.stat().st_size, p.stat().st_mtime_ns)}" for p in files))
-
-
-@lru_cache(maxsize=64)
-def _file_digest(path: Path, size: int, changed: int) -> str:
-    """Digest of a file, read again only after a change."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _load(asked: Pretrained, auto: str, what: str, commit: str | None, **options: Any) -> Any:
-    """Load a part of a model: from this machine if it is there, else from the hub."""
-    in_folder = Path(asked.name).is_dir()
-    problem = ""
-    for here in (True,) if in_folder else (True, False):
-        try:
-            with _quietly():
-                import transformers
-
-                kind = getattr(transformers, auto)
-                return kind.from_pretrained(asked.name, revision=commit or "main", local_files_only=here, **options)
-        except Exception as error:  # whatever a damaged or foreign file makes the library stumble over
-            problem = " ".join(str(error).split())[:150]
-    where = "in that folder" if in_folder else "on this machine or could not be downloaded"
-    raise EncoderError(
-        f"The {what} of {asked.name} is missing {where}, or cannot be read: {problem}... Restore it, or choose another."
-    )
-
-
-def load_model(asked: Pretrained, home: Home) -> nn.Module:
-    """Load the weights, in full precision, for evaluation.
-
-    Raises:
-        EncoderError: If they cannot be read, or some layers would be left random.
-    """
-    model, info = _load(asked, "AutoModel", "model", home.commit, output_loading_info=True)
-    missing = [name for name in info["missing_keys"] if not any(part in name for part in _UNUSED)]
-    if missing:
-        raise EncoderError(
-            f"{asked.name} was saved without {len(missing)} of its weights, such as {sorted(missing)[0]}; they would"
-            " be random. Save the whole encoder, or choose another."
-        )
-    return model.float().eval()
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the library's own progress bars and advice, which a page would show."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "IProgress not found")
-        from transformers.utils import logging
-
-    hub = getLogger("huggingface_hub")  # tells of each of its attempts
-    level, bars, told = logging.get_verbosity(), logging.is_progress_bar_enabled(), hub.level
-    hub.setLevel(ERROR)
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        hub.setLevel(told)
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
+        return f"{home.mark} layer {layer} top {self.top} probe {_PROBED}"
 
 
 def best_device() -> torch.device:
@@ -278,7 +170,7 @@ def groups(lengths: Sequence[int], most: int, equal: bool) -> list[list[int]]:
 
 
 class Encoder(nn.Module):
-    """A pretrained encoder: sequences in, the hidden states of each out.
+    """A pretrained encoder: sequences in, the hidden states of each out. It is tried once before it is used.
 
     Args:
         asked: Which encoder, and which layer.
@@ -288,17 +180,26 @@ class Encoder(nn.Module):
         most: Most of a batch, padding included.
         equal: Whether only sequences of one length may share a batch.
         padding: What stands after the end of a shorter sequence.
+        window: Longest sequence that the encoder reads in one piece; longer ones are cut, and their states joined.
+
+    Raises:
+        EncoderError: If it cannot be used.
     """
 
     most: int
     equal: bool = False
     padding: float = 0.0
+    window: int | None = None
+    kinds: dict[str, str]
 
     def __init__(self, asked: Pretrained, device: torch.device | str | None = None) -> None:
         super().__init__()
         self.asked, self.home = asked, asked.home()
         self.number = asked.number(self.home)
-        self.model = load_model(asked, self.home).to(device or best_device())
+        self._prepare()
+        self.model = load_model(self.home)
+        self._probe()
+        self.model.to(device or best_device())
 
     @property
     def device(self) -> torch.device:
@@ -313,21 +214,73 @@ class Encoder(nn.Module):
 
         Returns:
             (time, width) each, or (time, layers + 1, width) if all layers are used; where the encoder runs.
+
+        Raises:
+            EncoderError: If the encoder cannot read a sequence.
         """
+        parts = [part for x in inputs for part in self._parts(x)]
         found: dict[int, Tensor] = {}
-        for rows in groups([len(x) for x in inputs], self.most, self.equal):
-            lengths = torch.tensor([len(inputs[row]) for row in rows])
-            padded = pad_sequence([inputs[row] for row in rows], batch_first=True, padding_value=self.padding)
+        for rows in groups([len(part) for part in parts], self.most, self.equal):
+            lengths = torch.tensor([len(parts[row]) for row in rows])
+            padded = pad_sequence([parts[row] for row in rows], batch_first=True, padding_value=self.padding)
             full = bool((lengths == lengths.max()).all())
             mask = None if full else (torch.arange(padded.shape[1]) < lengths[:, None]).long().to(self.device)
             hidden = self._forward(padded.to(self.device), mask)
             for row, states in zip(rows, hidden, strict=True):
-                found[row] = states if full else states[: self.steps(len(inputs[row]))]
-        return [found[row] for row in range(len(inputs))]
+                found[row] = states[: self.steps(len(parts[row]))]
+        ordered = iter(found[row] for row in range(len(parts)))
+        joined = [[next(ordered) for _ in self._parts(x)] for x in inputs]
+        return [rows[0] if len(rows) == 1 else torch.cat(rows) for rows in joined]
 
     def steps(self, length: int) -> int:
         """How many hidden states a sequence has."""
         return length
+
+    def _prepare(self) -> None:
+        """Load what makes inputs, and set what depends on it."""
+        raise NotImplementedError
+
+    def _trials(self) -> tuple[Tensor, Tensor]:
+        """A long and a short input for the probe."""
+        raise NotImplementedError
+
+    def _parts(self, x: Tensor) -> list[Tensor]:
+        """What of a sequence is read at a time; a rest too short for a state is left out."""
+        if self.window is None or len(x) <= self.window:
+            return [x]
+        return [part for part in x.split(self.window) if self.steps(len(part))]
+
+    @torch.no_grad()
+    def _probe(self) -> None:
+        """Try the encoder: it must give the states that it promises, and each input the same whatever is beside it.
+
+        Where padding changes what an input gets, only equal lengths share a batch from then on.
+        """
+        long, short = self._trials()
+        alone = [self.states([x])[0] for x in (long, short)]
+        for x, states in zip((long, short), alone, strict=True):
+            if len(states) != self.steps(len(x)) or states.shape[-1] != self.home.width:
+                raise EncoderError(
+                    f"{self.asked.name} gives states of shape {tuple(states.shape)} where {self.steps(len(x))} of"
+                    f" {self.home.width} numbers are expected; choose an encoder that the README lists."
+                )
+            if not states.isfinite().all():
+                raise EncoderError(f"{self.asked.name} gives states that are not finite; restore it, or choose another.")
+        if not self.equal:
+            try:
+                self.equal = not _alike(self.states([long, short]), alone)
+            except EncoderError:
+                self.equal = True
+        if not _alike(self.states([long, long.flip(0), short])[::2], alone):
+            raise EncoderError(
+                f"{self.asked.name} gives an input other states when it shares a batch, or each time; choose an encoder"
+                " that the README lists."
+            )
+        if self.home.config.model_type not in self.kinds:
+            print(
+                f"{self.asked.name} is of kind {self.home.config.model_type!r}, which this book was not tested with;"
+                " it passed a first trial."
+            )
 
     def _forward(self, padded: Tensor, mask: Tensor | None) -> Tensor:
         """Half precision where it pays, on CUDA and without gradients; what overflows there is done again in full."""
@@ -337,32 +290,75 @@ class Encoder(nn.Module):
         return self._layers(padded, mask) if half and not hidden.isfinite().all() else hidden
 
     def _layers(self, padded: Tensor, mask: Tensor | None) -> Tensor:
-        arguments = {self.model.main_input_name: padded, "attention_mask": mask}
-        with warnings.catch_warnings():  # of WavLM's own making
-            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
-            states = self.model(**arguments, output_hidden_states=True).hidden_states
-        return torch.stack(states, dim=2).float() if self.asked.layer == ALL else states[self.number].float()
+        try:
+            with warnings.catch_warnings():  # of WavLM's own making
+                warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+                states = self.model(**self._arguments(padded, mask), output_hidden_states=True).hidden_states
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever a model stumbles over
+            raise EncoderError(
+                f"{self.asked.name} cannot read an input of length {padded.shape[1]}: {type(error).__name__}:"
+                f" {' '.join(str(error).split())[:150]}. Choose an encoder that the README lists."
+            ) from error
+        if states is None or len(states) != self.home.layers + 1:
+            raise EncoderError(
+                f"{self.asked.name} gives {len(states or ())} states per input where {self.home.layers} layers have"
+                f" {self.home.layers + 1}; choose an encoder that the README lists."
+            )
+        if self.asked.layer != ALL:
+            return states[self.number].float()
+        if len({x.shape for x in states}) > 1:
+            raise EncoderError(f"The layers of {self.asked.name} differ in size; use one of them, not {ALL!r}.")
+        return torch.stack(states, dim=2).float()
+
+    def _arguments(self, padded: Tensor, mask: Tensor | None) -> dict[str, Any]:
+        """What the model is called with."""
+        return {self.model.main_input_name: padded, "attention_mask": mask}
+
+
+def _alike(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
+    """Whether states are the same but for the last digits of single precision."""
+    return all(
+        torch.allclose(x, y, rtol=1e-4, atol=min(1e-4, 1e-3 * float(y.abs().mean())))
+        for x, y in zip(found, expected, strict=True)
+    )
 
 
 class SpeechEncoder(Encoder):
-    """An encoder of waveforms: wav2vec 2.0 (Baevski et al. 2020), HuBERT (Hsu et al. 2021), WavLM (Chen et al. 2022).
+    """An encoder of sound: wav2vec 2.0 (Baevski et al. 2020), HuBERT (Hsu et al. 2021), WavLM (Chen et al. 2022), and
+    the encoder of Whisper (Radford et al. 2023).
 
     Models with `feat_extract_norm="group"` (most base ones) normalise their first layer over the whole of time, padding
     included, and no mask undoes that. So only sounds of the same length share a batch there. Those with "layer" (most
-    large ones) normalise each step alone and can be padded.
-    """
+    large ones) normalise each step alone and can be padded. Whisper reads windows of 30 s, silence at the end included;
+    the states of that silence are dropped, and those of a longer sound joined.
+    """  # noqa: D205
 
-    def __init__(self, asked: Pretrained, device: torch.device | str | None = None) -> None:
-        super().__init__(asked, device)
-        self.prepare = SpeechInputs(asked)
-        config = self.home.config
-        self.most = round(MOST_SECONDS * self.prepare.rate)
-        self.equal = config.model_type not in PADDABLE or config.feat_extract_norm != "layer"
-        self.every = max(1, round(STEP_SECONDS * self.prepare.rate / math.prod(config.conv_stride)))
+    kinds = SPEECH_KINDS
+
+    def _prepare(self) -> None:
+        self.prepare = SpeechInputs(self.asked)
+        kind, rate = SPEECH_KINDS.get(self.home.config.model_type, EQUAL), self.prepare.rate
+        self.most = round(MOST_SECONDS * rate)
+        self.equal = kind == EQUAL or (kind == BY_NORM and self.home.config.feat_extract_norm != "layer")
+        self.window = self.prepare.window
+        stride = math.prod(stride for _, stride in self.prepare.strides)
+        self.every = max(1, round(STEP_SECONDS * rate / stride))
+        pace = self.every * stride / rate
+        if abs(pace / STEP_SECONDS - 1) > 0.1:
+            raise EncoderError(
+                f"{self.asked.name} gives a state every {1000 * stride / rate:.0f} ms, of which no step of"
+                f" {1000 * STEP_SECONDS:.0f} ms can be made; choose an encoder that the README lists."
+            )
+
+    def _trials(self) -> tuple[Tensor, Tensor]:
+        noise = np.random.default_rng(0).normal(scale=0.1, size=2 * self.prepare.rate).astype(np.float32)
+        return self.prepare(noise, self.prepare.rate), self.prepare(noise[: len(noise) // 3], self.prepare.rate)
 
     def steps(self, length: int) -> int:
         """How many hidden states a sound has: one after each stride, while a whole kernel fits."""
-        for kernel, stride in zip(self.home.config.conv_kernel, self.home.config.conv_stride, strict=True):
+        for kernel, stride in self.prepare.strides:
             length = (length - kernel) // stride + 1
         return length
 
@@ -374,6 +370,11 @@ class SpeechEncoder(Encoder):
         """
         return [average(states, self.every) for states in self.states(inputs)]
 
+    def _arguments(self, padded: Tensor, mask: Tensor | None) -> dict[str, Any]:
+        if self.window is None:
+            return super()._arguments(padded, mask)
+        return {"input_features": self.prepare.mels(padded).to(self.device)}
+
 
 def average(states: Tensor, every: int) -> Tensor:
     """Mean of every so many states, (time, ...) to (ceil(time / every), ...); the last mean may be of fewer."""
@@ -381,15 +382,38 @@ def average(states: Tensor, every: int) -> Tensor:
 
 
 class SpeechInputs:
-    """From a waveform to what an encoder of speech reads; needs no weights."""
+    """From a waveform to what an encoder of speech reads; needs no weights.
+
+    Attributes:
+        rate: Samples per second.
+        strides: Kernel and stride of each convolution, as if they all read one after the other.
+        window: Samples that are read at a time, by Whisper; None where all are.
+    """
 
     def __init__(self, asked: Pretrained) -> None:
         home = asked.home()
-        self.config = home.config
-        if not getattr(self.config, "conv_kernel", None) or not getattr(self.config, "conv_stride", None):
+        config = home.config
+        self.whisper = config.model_type == "whisper"
+        if not _reads_sound(config):
             raise EncoderError(f"{asked.name} does not read waveforms; choose one like microsoft/wavlm-base-plus.")
-        self.extractor = _load(asked, "AutoFeatureExtractor", "feature extractor", home.commit)
+        self.extractor = load_extractor(home)
+        wants = "input_features" if self.whisper else "input_values"
+        if wants not in self.extractor.model_input_names:
+            raise EncoderError(f"The feature extractor of {asked.name} is that of another kind of encoder; restore it.")
         self.rate = int(self.extractor.sampling_rate)
+        self.window: int | None = None
+        if self.whisper:
+            if self.extractor.feature_size != config.num_mel_bins:
+                raise EncoderError(
+                    f"The feature extractor of {asked.name} makes {self.extractor.feature_size} bands of sound, and the"
+                    f" encoder reads {config.num_mel_bins}; restore its {EXTRACTORS[0]}."
+                )
+            state = 2 * self.extractor.hop_length
+            self.strides = [(state, state)]
+            self.window = config.max_source_positions * state
+        else:
+            squeeze = getattr(config, "squeeze_factor", 1)  # SEW: what follows the convolutions sees every other one
+            self.strides = [*zip(config.conv_kernel, config.conv_stride, strict=True), (squeeze, squeeze)]
 
     def __call__(self, wave: np.ndarray, sample_rate: int) -> Tensor:
         """Bring a waveform to the encoder's rate, and normalise it if that is what the encoder was trained on.
@@ -407,22 +431,52 @@ class SpeechInputs:
         if sample_rate != self.rate:
             sound = torchaudio.functional.resample(sound, sample_rate, self.rate)
         shortest = 1
-        for kernel, stride in zip(self.config.conv_kernel[::-1], self.config.conv_stride[::-1], strict=True):
+        for kernel, stride in self.strides[::-1]:
             shortest = (shortest - 1) * stride + kernel
         sound = nn.functional.pad(sound, (0, max(0, shortest - len(sound))))
+        if self.whisper:  # its bands are made window by window
+            return sound
         ready = self.extractor(sound.numpy(), sampling_rate=self.rate, return_tensors="np")
         return torch.as_tensor(ready["input_values"][0], dtype=torch.float32)
+
+    def mels(self, sounds: Tensor) -> Tensor:
+        """Whisper's logarithmic bands, (batch, samples) to (batch, bands, frames); silence fills the window."""
+        waves = list(sounds.detach().cpu().numpy())
+        ready = self.extractor(waves, sampling_rate=self.rate, max_length=self.window, return_tensors="np")
+        return torch.as_tensor(ready["input_features"], dtype=torch.float32)
+
+
+def _reads_sound(config: Any) -> bool:
+    strides = (getattr(config, "conv_kernel", None), getattr(config, "conv_stride", None))
+    return config.model_type == "whisper" or all(isinstance(x, (list, tuple)) and x for x in strides)
 
 
 class TextEncoder(Encoder):
     """An encoder of texts: BERT (Devlin et al. 2019), RoBERTa (Liu et al. 2019) and their like."""
 
     most = MOST_PIECES
+    kinds = TEXT_KINDS
 
-    def __init__(self, asked: Pretrained, device: torch.device | str | None = None) -> None:
-        super().__init__(asked, device)
-        self.prepare = TextInputs(asked)
+    def _prepare(self) -> None:
+        self.prepare = TextInputs(self.asked)
         self.padding = self.prepare.tokenizer.pad_token_id or 0
+        self.equal = TEXT_KINDS.get(self.home.config.model_type) == EQUAL
+
+    def _trials(self) -> tuple[Tensor, Tensor]:
+        return self.prepare(f"{PROBE} {PROBE}")[0], self.prepare(PROBE)[0]
+
+    def _probe(self) -> None:
+        name = self.asked.name
+        if self.model.main_input_name != "input_ids":
+            raise EncoderError(f"{name} reads {self.model.main_input_name}, not text; choose one like roberta-base.")
+        rows, pieces = self.model.get_input_embeddings(), self.prepare.tokenizer.get_vocab()
+        known = getattr(rows, "num_embeddings", self.home.config.vocab_size)
+        if beyond := [piece for piece, number in pieces.items() if number >= known]:
+            raise EncoderError(
+                f"The tokenizer of {name} has {len(beyond)} pieces, such as {beyond[0]!r}, for which the encoder has no"
+                " embedding. Resize its embedding and train it, or restore the tokenizer that it was trained with."
+            )
+        super()._probe()
 
     def vectors(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Hidden states of the pieces of each text, (pieces, ..., width), without the special ones.
@@ -439,16 +493,26 @@ class TextInputs:
 
     def __init__(self, asked: Pretrained) -> None:
         home = asked.home()
-        if getattr(home.config, "conv_kernel", None):
+        if _reads_sound(home.config):
             raise EncoderError(f"{asked.name} does not read text; choose one like roberta-base.")
-        self.tokenizer = _load(asked, "AutoTokenizer", "tokenizer", home.commit)
+        self.tokenizer = load_tokenizer(home)
         if not self.tokenizer.is_fast:
             raise EncoderError(f"The tokenizer of {asked.name} does not say where its pieces stand; choose another.")
         names = ("cls", "sep", "bos", "eos", "pad")
         ids = {getattr(self.tokenizer, f"{name}_token_id") for name in names} - {None}
         self.special = torch.tensor(sorted(ids), dtype=torch.long)
-        positions = getattr(home.config, "max_position_embeddings", None) or math.inf
-        self.limit = int(min(self.tokenizer.model_max_length, positions - 2, 2**31))  # RoBERTa's positions begin at 2
+        positions = getattr(home.config, "max_position_embeddings", None) or 0
+        first = max(2, (getattr(home.config, "pad_token_id", None) or 0) + 1)  # RoBERTa's begin behind its padding
+        room = positions - (first if first < positions else 2) if positions > 2 else math.inf
+        self.limit = int(min(self.tokenizer.model_max_length, room, 2**31 - 1))
+        pieces = self(PROBE)[0]
+        unknown = torch.isin(pieces, self.special) | (pieces == self.tokenizer.unk_token_id)
+        count = len(pieces) - int(torch.isin(pieces, self.special).sum())
+        if 2 * int((~unknown).sum()) <= count:
+            raise EncoderError(
+                f"The tokenizer of {asked.name} knows {int((~unknown).sum())} of the {count} pieces of"
+                f" {PROBE!r}, so it is not whole, or of another language. Restore its files, or choose another."
+            )
 
     def __call__(self, text: str) -> tuple[Tensor, np.ndarray]:
         """Cut a text into pieces: words and parts of words.

@@ -25,7 +25,7 @@ from mer_lib.features.pretrained import Encoder, Pretrained, SpeechEncoder, Text
 BLOCK = 64
 """Utterances in one file."""
 
-_VERSION = "1"  # change it whenever the numbers change, so that no old file is read
+_VERSION = "2"  # change it whenever the numbers change, so that no old file is read
 
 
 class Shards(Mapping[str, np.ndarray]):
