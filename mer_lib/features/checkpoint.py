@@ -153,7 +153,9 @@ def load_tokenizer(home: Home) -> Any:
             f"The tokenizer of {home.name} is missing {home.where}, or cannot be read: there is no file such as"
             " tokenizer.json or vocab.txt. Restore it, or choose another."
         )
-    others = any(all((home.folder / n).exists() for n in names) for names in VOCABULARIES if names[0] not in SENTENCEPIECE)
+    others = any(
+        all((home.folder / n).exists() for n in names) for names in VOCABULARIES if names[0] not in SENTENCEPIECE
+    )
     if not others and not (_installed("sentencepiece") and _installed("google.protobuf")):
         raise EncoderError(
             f"The tokenizer of {home.name} is a SentencePiece model; `pip install sentencepiece protobuf` to read it."
@@ -204,7 +206,9 @@ def load_model(home: Home) -> nn.Module:
     model = model.float().eval()
     broken = [name for name, weights in model.named_parameters() if _is_used(name) and not weights.isfinite().all()]
     if broken:
-        raise EncoderError(f"Weights of {home.name} are not finite, such as {broken[0]}; restore them, or choose another.")
+        raise EncoderError(
+            f"Weights of {home.name} are not finite, such as {broken[0]}; restore them, or choose another."
+        )
     return model
 
 

@@ -265,7 +265,9 @@ class Encoder(nn.Module):
                     f" {self.home.width} numbers are expected; choose an encoder that the README lists."
                 )
             if not states.isfinite().all():
-                raise EncoderError(f"{self.asked.name} gives states that are not finite; restore it, or choose another.")
+                raise EncoderError(
+                    f"{self.asked.name} gives states that are not finite; restore it, or choose another."
+                )
         if not self.equal:
             try:
                 self.equal = not _alike(self.states([long, short]), alone)
