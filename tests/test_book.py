@@ -245,6 +245,8 @@ def test_the_last_built_book_shows_no_warning() -> None:
         ("# %%\n" + "x = 1\n" * 26, "26 lines of code"),
         ('# %% tags=["duet"]\nx = 1', "code with the tag 'duet'"),
         ("# %% [markdown]\n# ## Exercises", "must have the sections"),
+        ("# %%\nfor text in 'ab':\n    print(text)", "overwrites the parameter text"),
+        ("# %%\nfrom mer_lib.features import audio", "overwrites the parameter audio"),
         ("# %%\nexperiments.trained(run)", "trains systems of the record and compares none"),
     ],
 )

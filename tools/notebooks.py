@@ -19,6 +19,7 @@ Everything else that names them follows by `format`.
 from __future__ import annotations
 
 import argparse
+import ast
 import csv
 import hashlib
 import math
@@ -324,6 +325,12 @@ def problems(path: Path) -> list[str]:
         if cell.cell_type == "markdown":
             found += [f"{where} uses MyST, {what}, which shows raw elsewhere." for what in _myst(cell.source)]
             found += [f"{where} has a stray star in: {line.strip()[:60]}" for line in _stray(cell.source)]
+    for number, cell in enumerate(notebook.cells, start=1):
+        if cell.cell_type == "code" and not {"parameters", "setup"} & set(cell.metadata.get("tags", [])):
+            lost = sorted(_assigned(cell.source) & set(DEFAULTS))
+            found += (
+                [f"{name}, cell {number} overwrites the parameter {lost[0]}; give it another name."] if lost else []
+            )
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     if "experiments.trained(" in code and not COMPARED.search(code):
         found.append(f"{name} trains systems of the record and compares none. Print `tables.held` of their results.")
@@ -332,6 +339,25 @@ def problems(path: Path) -> list[str]:
     if [heading for heading in headings if heading in SECTIONS] != SECTIONS:
         found.append(f"{name} must have the sections {SECTIONS} once each and in this order; it has {headings}.")
     return found
+
+
+def _assigned(code: str) -> set[str]:
+    """Names that a cell assigns or imports outside of its functions and classes."""
+    try:
+        todo: list[ast.AST] = list(ast.parse(code).body)
+    except SyntaxError:  # a magic
+        return set()
+    names: set[str] = set()
+    while todo:
+        node = todo.pop()
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.GeneratorExp, ast.ListComp, ast.DictComp)):
+            continue  # these have names of their own
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        todo += ast.iter_child_nodes(node)
+    return names
 
 
 def _myst(text: str) -> list[str]:
