@@ -345,7 +345,8 @@ class Encoder(nn.Module):
 
     def _arguments(self, padded: Tensor, mask: Tensor | None) -> dict[str, Any]:
         """What the model is called with."""
-        return {self.model.main_input_name: padded, "attention_mask": mask}
+        masked = {} if mask is None else {"attention_mask": mask}  # some models have no such argument
+        return {self.model.main_input_name: padded, **masked}
 
 
 def _alike(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
