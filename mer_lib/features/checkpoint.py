@@ -233,8 +233,9 @@ def _weights(home: Home) -> Path:
         return folder
     if not shards and any(home.folder.glob("pytorch_model*.bin")):
         raise EncoderError(
-            f"The weights of {home.name} are pickled, and nothing is unpickled here; load them where you trust them with"
-            " transformers' AutoModel.from_pretrained(..., use_safetensors=False), and use what its save_pretrained writes."
+            f"The weights of {home.name} are pickled, and nothing is unpickled here; load them where you trust them"
+            " with transformers' AutoModel.from_pretrained(..., use_safetensors=False), and use what its"
+            " save_pretrained writes."
         )
     raise EncoderError(
         f"The model of {home.name} is missing {home.where}, or cannot be read: there is no {(missing or [WEIGHTS])[0]}."
@@ -264,7 +265,8 @@ def _saved(home: Home, folder: Path) -> set[str]:
                 names |= set(file.keys())
     except SafetensorError as error:
         raise EncoderError(
-            f"The model of {home.name} is missing {home.where}, or cannot be read: {error}. Restore it, or choose another."
+            f"The model of {home.name} is missing {home.where}, or cannot be read: {error}. Restore it, or choose"
+            " another."
         ) from None
     return names
 

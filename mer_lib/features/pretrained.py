@@ -23,7 +23,14 @@ from torch.nn.utils.rnn import pad_sequence
 from mer_lib._torchaudio import torchaudio
 from mer_lib.features.audio import STEP_SECONDS
 from mer_lib.features.checkpoint import (
-    EXTRACTORS, EncoderError, Home, contents, find, load_extractor, load_model, load_tokenizer,
+    EXTRACTORS,
+    EncoderError,
+    Home,
+    contents,
+    find,
+    load_extractor,
+    load_model,
+    load_tokenizer,
 )  # fmt: skip
 
 ALL = "all"
@@ -31,11 +38,25 @@ ALL = "all"
 
 PADDED, EQUAL, BY_NORM, WINDOWS = "padded", "equal lengths", "padded if normalised by layer", "windows of 30 s"
 
-SPEECH_KINDS: dict[str, str] = {}
+SPEECH_KINDS = {
+    **dict.fromkeys(("wav2vec2", "hubert", "wavlm"), BY_NORM),
+    **dict.fromkeys(("data2vec-audio", "sew", "sew-d", "unispeech", "unispeech-sat", "wav2vec2-conformer"), EQUAL),
+    "whisper": WINDOWS,
+}
 """Kinds of speech encoder that the tests run, by the `model_type` of their configuration, and what shares a batch."""
 
-TEXT_KINDS: dict[str, str] = {}
-"""Kinds of text encoder that the tests run, likewise."""
+TEXT_KINDS = {
+    **dict.fromkeys(
+        (
+            "albert", "bert", "big_bird", "camembert", "data2vec-text", "deberta", "deberta-v2", "distilbert",
+            "electra", "ernie", "longformer", "megatron-bert", "modernbert", "mpnet", "rembert", "roberta",
+            "roberta-prelayernorm", "roformer", "squeezebert", "xlm-roberta", "xlm-roberta-xl", "xlnet",
+        ),
+        PADDED,
+    ),
+    **dict.fromkeys(("convbert", "fnet", "mobilebert", "yoso"), EQUAL),
+}  # fmt: skip
+"""Kinds of text encoder that the tests run, likewise. In those of the second row padding leaks into the states."""
 
 MOST_SECONDS = 60.0
 """Most sound in a batch, padding included; a longer utterance goes alone."""
@@ -116,8 +137,8 @@ class Pretrained:
         layered = getattr(config, "num_hidden_layers", 0) and getattr(config, "hidden_size", 0)
         if not layered or (getattr(config, "is_encoder_decoder", False) and config.model_type != "whisper"):
             raise EncoderError(
-                f"{self.name}, of kind {config.model_type!r}, is no encoder with layers of one width; choose one of those"
-                " that the README lists."
+                f"{self.name}, of kind {config.model_type!r}, is no encoder with layers of one width; choose one of"
+                " those that the README lists."
             )
         self.number(home)
         return home
@@ -198,7 +219,15 @@ class Encoder(nn.Module):
         self.number = asked.number(self.home)
         self._prepare()
         self.model = load_model(self.home)
-        self._probe()
+        try:
+            self._probe()
+        except (EncoderError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever a foreign model stumbles over
+            raise EncoderError(
+                f"{asked.name}, of kind {self.home.config.model_type!r}, could not be tried: {type(error).__name__}:"
+                f" {' '.join(str(error).split())[:150]} Choose an encoder that the README lists."
+            ) from error
         self.model.to(device or best_device())
 
     @property
@@ -316,7 +345,8 @@ class Encoder(nn.Module):
 
     def _arguments(self, padded: Tensor, mask: Tensor | None) -> dict[str, Any]:
         """What the model is called with."""
-        return {self.model.main_input_name: padded, "attention_mask": mask}
+        masked = {} if mask is None else {"attention_mask": mask}  # some models have no such argument
+        return {self.model.main_input_name: padded, **masked}
 
 
 def _alike(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
