@@ -10,6 +10,7 @@ JOBS ?= 3
 TABLE ?= table3
 COLAB_PYTHON ?= python3.12
 CHAPTERS ?=
+KEEP ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
@@ -29,10 +30,10 @@ CONTROL_full := --corpus duet-i --corpus duet-m --out data/results/control.csv
 CONDITIONS_full := --draws 8 --seeds 1 --out data/results/conditions.csv
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lint format tune sweep control conditions duet colab-check release clean
+.PHONY: help book test test-encoders lint format tune sweep control conditions duet colab-check release clean
 
 help: ## List the commands
-	@awk -F ': .*## ' '/^[a-z-]+: .*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ': .*## ' '/^[a-z-]+: .*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 	@echo "Variables: CORPUS=$(CORPUS) ROOT=$(ROOT) AUDIO=$(AUDIO) TEXT=$(TEXT) PROFILE=$(PROFILE) SEED=$(SEED) JOBS=$(JOBS) TABLE=$(TABLE)"
 
 book: .venv/book ## Run every chapter and compile the book to _build/html
@@ -41,6 +42,9 @@ book: .venv/book ## Run every chapter and compile the book to _build/html
 test: lint ## Check everything that must hold: style, types, behaviour, stored outputs
 	$(RUN) -m pytest
 	$(RUN) tools/notebooks.py compare
+
+test-encoders: .venv/test ## Fetch two real encoders (155 MB) and check what the book says of them
+	$(RUN) -m pytest tests/encoders
 
 lint: .venv/test ## Check style and types
 	$(BIN)/ruff check .
@@ -74,7 +78,7 @@ colab-check: ENVIRONMENT ?= colab
 colab-check: .venv/test ## Try the tests and every chapter alone in Colab's versions (or ENVIRONMENT=lowest; CHAPTERS="01 11")
 	$(BIN)/python tools/environments.py make $(ENVIRONMENT) --python "$(COLAB_PYTHON)"
 	$(BIN)/python tools/environments.py test $(ENVIRONMENT)
-	$(BIN)/python tools/environments.py chapters $(ENVIRONMENT) $(CHAPTERS)
+	$(BIN)/python tools/environments.py chapters $(ENVIRONMENT) $(CHAPTERS) $(if $(KEEP),--keep)
 
 release: .venv/test ## Check that version, addresses and wheel agree, and say how to publish them
 	@$(BIN)/python tools/release.py

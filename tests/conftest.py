@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,9 @@ import torch
 
 from mer_lib.corpora.base import EMOTIONS, SAMPLE_RATE, Corpus
 from mer_lib.features.batches import Prepared, prepare
+
+collect_ignore = [] if any("encoders" in argument for argument in sys.argv) else ["encoders"]
+"""Tests that download real encoders run only where they are named: `make test-encoders`."""
 
 HERTZ = {"happy": 220, "sad": 110, "neutral": 150, "angry": 300}
 LEVEL = {"happy": 0.2, "sad": 0.03, "neutral": 0.08, "angry": 0.6}

@@ -32,6 +32,7 @@ from mer_lib.features import pitch as features_pitch
 from mer_lib.features.audio import corpus_frames
 from mer_lib.features.batches import Prepared, fold_vectors, shipped_steps
 from mer_lib.features.pitch import MELODY, melody, pitch, shipped_pitch, steps_of
+from mer_lib.features.stored import shipped_states
 from mer_lib.features.text import WordVectors, ppmi
 
 RATE = 16_000
@@ -683,3 +684,24 @@ def test_a_prepared_fold_knows_dialogue_turn_and_speaker() -> None:
         pairs = set(zip(split.places[:, number].tolist(), table[name], strict=True))
         assert len(pairs) == table[name].nunique()
     assert np.all(np.diff(table["turn"])[np.diff(split.places[:, 0]) == 0] > 0)
+
+
+# ---- states that ship
+
+
+@pytest.mark.parametrize(("name", "layers"), [("minilm", 7), ("whisper-tiny-en", 5)])
+def test_the_states_that_ship_are_of_utterances_of_duet_balanced_over_classes_and_sessions(
+    name: str, layers: int
+) -> None:
+    ids, held = shipped_states(name)
+    rows = corpora.load("duet-i").table.loc[ids]
+    assert len(set(rows.groupby(["session", "emotion"]).size())) == 1
+    for how in ("trained", "random"):
+        assert held[how].shape == (len(ids), layers, 384)
+        assert held[how].dtype == np.float16
+        assert np.isfinite(held[how]).all()
+
+
+def test_states_that_do_not_ship_are_named_beside_those_that_do() -> None:
+    with pytest.raises(FileNotFoundError, match="No hidden states of 'bert' ship; there are minilm, whisper-tiny-en"):
+        shipped_states("bert")

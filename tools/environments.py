@@ -5,7 +5,7 @@
     python tools/environments.py chapters colab [01 11 ...]           notebooks, each alone
 
 A chapter runs as it would after "Open in Colab": in an empty folder, with an empty home and cache, with the wheel and
-not the checkout, and without a network. What it took goes to `benchmarks/alone.csv`, a row per environment and chapter.
+not the checkout, and without a network. With `--keep` what it took goes to `benchmarks/alone.csv`, a row per environment and chapter.
 The versions are those of `tests/environments/<name>.txt`.
 """
 
@@ -147,8 +147,8 @@ def without_network() -> list[str]:
     return command
 
 
-def chapters(name: str, wanted: list[str]) -> int:
-    """Run chapters alone, keep what they took, and say how each went; the exit code is 1 if one failed."""
+def chapters(name: str, wanted: list[str], keep: bool) -> int:
+    """Run chapters alone, perhaps keep what they took, and say how each went; the exit code is 1 if one failed."""
     files = [path for path in notebooks.chapters() if not wanted or path.stem[:2] in wanted or path.stem in wanted]
     failed = 0
     for path in files:
@@ -158,7 +158,8 @@ def chapters(name: str, wanted: list[str]) -> int:
         print(f"{path.stem}: {found['seconds']} s, {found['megabytes']} MB {problem}".rstrip(), flush=True)
         today = {"date": datetime.date.today().isoformat(), "cores": os.cpu_count()}
         row = {"environment": name, "chapter": path.stem, **found, "failed": problem, **today}
-        _keep(pd.DataFrame([row])[COLUMNS])
+        if keep:
+            _keep(pd.DataFrame([row])[COLUMNS])
     print(f"{len(files) - failed} of {len(files)} chapters ran alone in {name}.")
     return int(failed > 0)
 
@@ -179,6 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("environment", help="a name in tests/environments")
     parser.add_argument("chapters", nargs="*", help="numbers or names; default: all")
     parser.add_argument("--python", default="python3.12", help="what the environment is made with")
+    parser.add_argument("--keep", action="store_true", help="keep what chapters took in benchmarks/alone.csv")
     given = parser.parse_args(arguments)
     versions(given.environment)
     if given.command == "make":
@@ -186,7 +188,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if not python(given.environment).is_file():
         sys.exit(textwrap.dedent(f"There is no environment {given.environment} yet; make it first."))
-    return test(given.environment) if given.command == "test" else chapters(given.environment, given.chapters)
+    return (
+        test(given.environment) if given.command == "test" else chapters(given.environment, given.chapters, given.keep)
+    )
 
 
 if __name__ == "__main__":

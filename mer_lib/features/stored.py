@@ -21,6 +21,7 @@ from tqdm import tqdm
 from mer_lib.cache import alone, cache_folder, digest, whole
 from mer_lib.corpora.base import Corpus, CorpusError
 from mer_lib.features.pretrained import Encoder, Pretrained, SpeechEncoder, TextEncoder
+from mer_lib.shipped import folder
 
 BLOCK = 64
 """Utterances in one file."""
@@ -162,3 +163,25 @@ def _whole(path: Path, ids: list[str]) -> bool:
             return {f"vectors/{name}" for name in ids} <= set(file.keys())
     except (FileNotFoundError, SafetensorError):
         return False
+
+
+def shipped_states(name: str) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Read the hidden states of a real encoder that ship with the book (`data/states`).
+
+    Args:
+        name: "minilm" or "whisper-tiny-en".
+
+    Returns:
+        Ids of utterances of `duet-i`; and, for the "trained" encoder and its "random" twin, the mean over time of each
+        layer, (utterances, layers + 1, width), in half precision.
+
+    Raises:
+        FileNotFoundError: If there are none of that name.
+    """
+    path = folder("states") / f"{name}.safetensors"
+    if not path.is_file():
+        known = ", ".join(sorted(found.stem for found in path.parent.glob("*.safetensors")))
+        raise FileNotFoundError(f"No hidden states of {name!r} ship; there are {known}.")
+    with safe_open(path, framework="numpy") as file:
+        held = {how: file.get_tensor(how) for how in file.keys()}  # noqa: SIM118
+    return held.pop("ids").tobytes().decode().split("\n"), held
