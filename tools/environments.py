@@ -5,7 +5,8 @@
     python tools/environments.py chapters colab [01 11 ...]           notebooks, each alone
 
 A chapter runs as it would after "Open in Colab": in an empty folder, with an empty home and cache, with the wheel and
-not the checkout, and without a network. With `--keep` what it took goes to `benchmarks/alone.csv`, a row per environment and chapter.
+not the checkout, and without a network. With `--keep`, what it took goes to `benchmarks/alone.csv`, a row for each
+environment and chapter.
 The versions are those of `tests/environments/<name>.txt`.
 """
 
