@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
-from tqdm import tqdm
 
 import mer_lib
 from mer_lib import corpora
@@ -23,6 +22,7 @@ from mer_lib.corpora.base import Corpus
 from mer_lib.errors import during, sentence
 from mer_lib.features.check import check_audio
 from mer_lib.metrics import adjusted, mean_interval, scores
+from mer_lib.progress import progress
 from mer_lib.settings import TrainingConfig
 from mer_lib.shipped import folder
 
@@ -512,7 +512,7 @@ def complete(tasks: Sequence[Task], do: Callable[[Any], Any], store: Path, jobs:
     work = (delayed(_do_and_keep)(task, do, place) for task, place in todo)
     finished = Parallel(n_jobs=jobs or -1, return_as="generator_unordered")(work)
     try:
-        for _ in tqdm(finished, total=len(todo), desc="trainings", disable=not todo):
+        for _ in progress(finished, "trainings", len(todo)):
             pass
     except TerminatedWorkerError:
         raise ValueError(

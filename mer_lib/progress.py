@@ -45,7 +45,7 @@ def watched() -> bool:
 
 
 def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iterable[Item]:
-    """Go through items, and tell a reader who waits how far it is.
+    """Go through items, and tell who waits how far it is: in a notebook on stdout, in a terminal on stderr.
 
     Args:
         items: What is worked on, one after the other.
@@ -53,7 +53,7 @@ def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iter
         total: How many there are, where `items` cannot tell.
     """
     if not watched():
-        return items
+        return tqdm(items, desc=what, total=total, delay=PATIENCE, leave=False, disable=not sys.stderr.isatty())
     began = _clock()
     silent = time.monotonic() - began
     return tqdm(items, desc=what, total=total, delay=max(0.0, PATIENCE - silent), file=sys.stdout, leave=False)

@@ -6,7 +6,6 @@ that is missing; a finished one is read without loading the encoder. Shown in ch
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from mer_lib.cache import alone, cache_folder, digest, whole
 from mer_lib.corpora.base import Corpus, CorpusError
 from mer_lib.features.pretrained import Encoder, Pretrained, SpeechEncoder, TextEncoder
+from mer_lib.progress import progress
 from mer_lib.shipped import folder
 
 BLOCK = 64
@@ -149,7 +148,7 @@ def _fill(
     with alone(folder / "lock"):
         todo = [number for number, block in enumerate(blocks) if not _whole(shard(folder, number), block)]
         encoder = load() if todo else None
-        for number in tqdm(todo, desc=folder.name, unit="block", disable=not sys.stderr.isatty()):
+        for number in progress(todo, f"hidden states, {folder.name}"):
             assert encoder is not None
             arrays = encode(encoder, blocks[number])
             with whole(shard(folder, number)) as unfinished:
