@@ -256,7 +256,9 @@ class Encoder(nn.Module):
             mask = None if full else (torch.arange(padded.shape[1]) < lengths[:, None]).long().to(self.device)
             hidden = self._forward(padded.to(self.device), mask)
             for row, states in zip(rows, hidden, strict=True):
-                found[row] = states[: self.steps(len(parts[row]))]
+                count = self.steps(len(parts[row]))
+                # A slice would keep the whole batch in memory: of Whisper, 30 s for a sound of two.
+                found[row] = states[:count].clone() if count < len(states) else states
         ordered = iter(found[row] for row in range(len(parts)))
         joined = [[next(ordered) for _ in self._parts(x)] for x in inputs]
         return [rows[0] if len(rows) == 1 else torch.cat(rows) for rows in joined]
