@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mer_lib import experiments, systems
+from mer_lib.corpora.base import EMOTIONS
 from mer_lib.features import STEP_FEATURES, word_vectors
 from mer_lib.features.batches import Batch
 from mer_lib.model import Attention
@@ -278,7 +279,9 @@ def test_a_run_tells_the_system_which_words_its_vectors_belong_to() -> None:
     run = experiments.Run("duet-i", 1, 0, system="consk-gcn")
     learned = word_vectors(["I am so happy today", "I am so angry today", "she is happy"] * 3, dimensions=4)
     assert [learned.tokenizer.token_to_id(word) for word in learned.words] == list(range(len(learned.vectors)))
-    system = experiments.build(run, SimpleNamespace(vectors=learned, features=STEP_FEATURES, pretrained={}))
+    system = experiments.build(
+        run, SimpleNamespace(vectors=learned, features=STEP_FEATURES, emotions=EMOTIONS, pretrained={})
+    )
     known = {word for word, vector in zip(learned.words, system.knowledge.weight, strict=True) if vector.any()}
     assert known == {"happy"}  # "angry" is too rare for the vocabulary
 
