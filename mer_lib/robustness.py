@@ -30,6 +30,7 @@ from mer_lib.corpora.duet.process import Process, generator
 from mer_lib.features.audio import frames, normalise
 from mer_lib.features.batches import Utterances, pair
 from mer_lib.metrics import proportion_interval
+from mer_lib.progress import progress
 from mer_lib.systems.mmin import MMIN
 from mer_lib.tables import best_rules, kind_of
 from mer_lib.training import predict
@@ -93,7 +94,8 @@ def reverberant(wave: np.ndarray, impulse: np.ndarray) -> np.ndarray:
 def heard(waves: Mapping[str, np.ndarray], change: Change, sample_rate: int = SAMPLE_RATE) -> dict[str, np.ndarray]:
     """Change sounds and make their features: id to (time, features), not yet normalised."""
     changed = {name: change(wave, generator(0, "heard", name)) for name, wave in waves.items()}
-    return {name: frames(wave, sample_rate) for name, wave in changed.items()}
+    told = progress(changed.items(), "features of changed sounds", len(changed))
+    return {name: frames(wave, sample_rate) for name, wave in told}
 
 
 def one_by_one(
