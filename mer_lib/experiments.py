@@ -425,7 +425,7 @@ def tuning(
 def tried(run: Run) -> dict[str, Any]:
     """Train a run, and leave the test split alone: a row of `tuning.csv`."""
     told = account(run, fit(run)[0])
-    row = {"corpus": run.corpus, "variant": run.variant, "rate": run.training.rate}
+    row = {"corpus": run.corpus, "variant": run.variant, **labels(run.audio, run.text), "rate": run.training.rate}
     return row | {name: told[name] for name in ("dev_ua", "epoch", "parameters", "seconds", "versions")}
 
 
@@ -438,7 +438,9 @@ def rates() -> dict[str, float]:
     path = folder("results") / "tuning.csv"
     if not path.is_file():
         return {}
-    means = pd.read_csv(path).groupby(["variant", "rate"])["dev_ua"].mean()
+    tried = named_encoders(pd.read_csv(path))
+    own = tried[(tried[ENCODERS] == "").all(axis=1)]  # encoders have rates of their own, and nobody has looked for them
+    means = own.groupby(["variant", "rate"])["dev_ua"].mean()
     best = means.groupby(level="variant").idxmax()
     return {variant: float(rate) for variant, rate in best if "system" in VARIANTS.get(variant, {})}
 

@@ -89,7 +89,7 @@ def answer(run: Run, clip: Clip) -> dict[str, Any]:
         raise ValueError("There is nothing to answer about; give a sound, its text, or both.")
     wave = _sound(clip.sound) if clip.sound else None
     notes = []
-    if run.variant.partition(" [")[0] == "A+T" and len(clip.given) == 1:
+    if run.variant == "A+T" and len(clip.given) == 1:
         (only,) = clip.given
         run, notes = _alone(run, only), [ALONE[only]]
     with during(f"training or reading {run}"):

@@ -9,7 +9,7 @@ def folder(name: str) -> Path:
     """Return a folder of the shipped data, from an installed package or from a checkout.
 
     Args:
-        name: "duet", "pitch", "paper" or "results".
+        name: "duet", "pitch", "states", "paper" or "results".
 
     Raises:
         FileNotFoundError: If it is in neither place.

@@ -276,3 +276,23 @@ def test_of_a_model_on_the_hub_all_small_files_are_downloaded_before_anything_is
     assert {"tokenizer.json", "model.safetensors"} <= set(asked)
     assert len(encoder.prepare.tokenizer) == len(kinds.tokenizer())
     assert "a" * 40 in Pretrained("org/tiny").key()
+
+
+def test_what_an_earlier_use_left_out_is_downloaded_when_it_is_needed(
+    made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whisper, of which somebody fetched the tokenizer only: what prepares its sound is still to come."""
+    hub, asked = Path(made("whisper")), []
+    shot = tmp_path / "models--org--tiny" / "snapshots" / ("b" * 40)
+    shot.mkdir(parents=True)
+    shutil.copy(hub / "config.json", shot)
+    (shot / "tokenizer.json").write_text("{}")
+
+    def download(name: str, file: str, revision: str) -> str:
+        asked.append(file)
+        return str(shutil.copy(hub / file, shot / file))
+
+    monkeypatch.setattr("transformers.utils.cached_file", lambda *_, **__: str(shot / "config.json"))
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    SpeechEncoder(Pretrained("org/tiny"), "cpu")
+    assert "preprocessor_config.json" in asked

@@ -488,3 +488,19 @@ def test_the_rate_that_was_best_on_dev_over_all_corpora_is_used_but_the_method_k
     finally:
         experiments.rates.cache_clear()
     assert found == {"gated fusion": 4e-3, "A+T": TrainingConfig().rate, "LMF": TrainingConfig().rate}
+
+
+def test_rates_that_were_tried_with_encoders_are_not_those_of_the_books_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        {"corpus": "tiny", "variant": "LMF", "audio": encoder, "text": "", "rate": rate, "dev_ua": score}
+        for encoder, rate, score in (("", 1e-3, 60.0), ("", 2e-3, 50.0), ("wavlm layer -1", 2e-3, 90.0))
+    ]
+    monkeypatch.setattr(experiments, "folder", lambda name: tmp_path)
+    experiments.keep_results(
+        pd.DataFrame(rows), tmp_path / "tuning.csv", ["corpus", "variant", "rate", "audio", "text"]
+    )
+    experiments.rates.cache_clear()
+    assert experiments.rates()["LMF"] == 1e-3
+    experiments.rates.cache_clear()

@@ -297,3 +297,16 @@ def test_a_rate_that_no_recorder_has_is_refused(tmp_path: Path, rate: int) -> No
     soundfile.write(tmp_path / "x.wav", NOISE, rate)
     with pytest.raises(UnusableError, match=f"is sampled at {rate} Hz|cannot be read as sound"):
         reading.sound(tmp_path / "x.wav")
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        ('file,text\na.wav,"I see.\nYes, sure."\nb.wav,No.\n', [("a.wav", "I see. Yes, sure."), ("b.wav", "No.")]),
+        ('file,text\na.wav,"One,\ntwo, three,\nfour, five"\n', [("a.wav", "One, two, three, four, five")]),
+    ],
+)
+def test_a_field_of_several_lines_may_hold_as_many_commas_as_it_likes(content: str, rows: list) -> None:
+    found, skipped = reading.table(content, "x.csv", ("file", "text"))
+    assert [(row["file"], row["text"]) for _, row in found] == rows
+    assert skipped == []

@@ -1,6 +1,7 @@
 """Run every chapter and compile the book: `make book` from a shell.
 
-    python tools/build_book.py [--corpus duet-i] [--root FOLDER] [--profile fast] [--seed 0] [--jobs 3]
+    python tools/build_book.py [--corpus duet-i] [--root FOLDER] [--audio NAME] [--text NAME] [--profile fast]
+                               [--seed 0] [--jobs 3]
     python tools/build_book.py 03_measuring        run this chapter only, compile nothing
 
 A chapter runs again only where it, mer_lib, the data, the pinned versions or the parameters have changed; the pages

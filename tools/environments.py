@@ -20,7 +20,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import textwrap
 from pathlib import Path
 
 import pandas as pd
@@ -98,14 +97,15 @@ def make(name: str, interpreter: str) -> None:
         SystemExit: If there is no such Python.
     """
     pins, stamp = versions(name), home(name) / "made_from.txt"
-    if not (stamp.is_file() and stamp.read_text() == pins.read_text()):
-        if not shutil.which(interpreter):
-            sys.exit(f"There is no {interpreter} here; say which Python to use: --python /path/to/python")
+    if not shutil.which(interpreter):
+        sys.exit(f"There is no {interpreter} here; say which Python to use: --python /path/to/python")
+    asked = subprocess.run([interpreter, "--version"], capture_output=True, text=True, check=True).stdout
+    if not (stamp.is_file() and stamp.read_text() == asked + pins.read_text()):
         shutil.rmtree(home(name), ignore_errors=True)
         subprocess.run([interpreter, "-m", "venv", str(home(name))], check=True)
         for what in (["--upgrade", "pip"], ["--requirement", str(pins)]):
             _pip(name, *what)
-        shutil.copy(pins, stamp)
+        stamp.write_text(asked + pins.read_text())
     with tempfile.TemporaryDirectory() as folder:
         _pip(name, "--no-deps", "--force-reinstall", str(release.wheel(Path(folder))))
 
@@ -116,7 +116,7 @@ def _pip(name: str, *what: str) -> None:
 
 
 def test(name: str) -> int:
-    """Run the fast tests with an environment's versions; warnings of other versions than the pinned are not ours."""
+    """Run the checkout's fast tests with an environment's versions; warnings of other versions are not ours."""
     command = [str(python(name)), "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.call([*command, "-o", "filterwarnings="], cwd=notebooks.ROOT, env=environment)
@@ -151,6 +151,10 @@ def without_network() -> list[str]:
 def chapters(name: str, wanted: list[str], keep: bool) -> int:
     """Run chapters alone, perhaps keep what they took, and say how each went; the exit code is 1 if one failed."""
     files = [path for path in notebooks.chapters() if not wanted or path.stem[:2] in wanted or path.stem in wanted]
+    if not files:
+        sys.exit(f"There is no chapter {' or '.join(wanted)}; name them by number, such as 01, or as a whole.")
+    if keep and not without_network():
+        sys.exit("What chapters take is kept only where they ran without a network.")
     failed = 0
     for path in files:
         found = alone(name, path)
@@ -188,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
         make(given.environment, given.python)
         return 0
     if not python(given.environment).is_file():
-        sys.exit(textwrap.dedent(f"There is no environment {given.environment} yet; make it first."))
+        sys.exit(f"There is no environment {given.environment} yet; make it first.")
     return (
         test(given.environment) if given.command == "test" else chapters(given.environment, given.chapters, given.keep)
     )

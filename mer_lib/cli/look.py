@@ -79,6 +79,8 @@ def folds(corpus: Corpus, name: str, by: str = "session") -> dict[str, Any]:
 def _audit(asked: Namespace) -> Answer:
     table, decimals = audit.read(asked.table)
     decimals = decimals if asked.decimals is None else asked.decimals
+    if decimals < 0:
+        raise ValueError(f"There are no {decimals} digits after the point; --decimals is 0 or more.")
     numbers, sentences = audit.audit(table, asked.how, decimals, asked.most)
     return Answer(sentences, data={"sentences": sentences, "numbers": rows(numbers.reset_index())})
 
@@ -108,7 +110,9 @@ def _corpora(asked: Namespace) -> Answer:
 def _tables(asked: Namespace) -> Answer:
     from mer_lib import experiments
 
-    return Answer(flat(experiments.summary(pd.concat([experiments.read_results(path) for path in asked.results]))))
+    runs = experiments.named_encoders(pd.concat([experiments.read_results(path) for path in asked.results]))
+    encoders = [name for name in experiments.ENCODERS if (runs[name] != "").any()]
+    return Answer(flat(experiments.summary(runs, ["corpus", "variant", *encoders])))
 
 
 COMMANDS = {

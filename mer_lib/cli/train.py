@@ -155,7 +155,7 @@ def _tune(asked: Namespace) -> Answer:
     done, failures = _completed(lambda: experiments.complete(runs, experiments.tried, asked.store, asked.jobs))
     found = pd.DataFrame(done, columns=None if done else ["corpus", "variant", "rate", "dev_ua", "epoch"])
     if done:
-        experiments.keep_results(found, asked.out, ["corpus", "variant", "rate"])
+        experiments.keep_results(found, asked.out, ["corpus", "variant", "rate", *experiments.ENCODERS])
     return Answer(found[["corpus", "variant", "rate", "dev_ua", "epoch"]].round(4), _problems(failures))
 
 

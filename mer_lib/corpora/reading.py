@@ -19,7 +19,6 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache, partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -338,12 +337,12 @@ def _records(lines: list[str]) -> Iterator[tuple[int, list[str], bool]]:
     """Records of comma-separated values that are not blank: where they end, their fields, and whether all is closed.
 
     A field in quotation marks may hold several lines. Where a mark is not closed, the field goes on to the next mark,
-    whatever that belongs to; then what stands behind that mark breaks the rules, or a line inside is a record itself.
+    whatever that belongs to; then what stands behind that mark breaks the rules, or a line between is a record itself.
     Such a mark costs the line that it stands in: reading goes on with the next.
     """
     at = 0
     while at < len(lines):
-        reader = csv.reader(islice(lines, at, at + _LONGEST))
+        reader = csv.reader(lines[at : at + _LONGEST])
         try:
             row = next(reader)
             used, closed = reader.line_num, reader.line_num == 1 or _closed(lines[at : at + reader.line_num], len(row))
@@ -360,10 +359,10 @@ _LONGEST = 50
 """Lines that a record may have. A quotation mark that is not closed sooner never will be (our choice)."""
 
 
-def _closed(whole: list[str], fields: int) -> bool:
+def _closed(record: list[str], fields: int) -> bool:
     try:
-        list(csv.reader(whole, strict=True))
-        return all(len(next(csv.reader([line]), [])) < fields for line in whole[1:])
+        list(csv.reader(record, strict=True))
+        return all(len(next(csv.reader([line]), [])) != fields for line in record[1:-1])
     except csv.Error:
         return False
 

@@ -148,6 +148,8 @@ def load_tokenizer(home: Home) -> Any:
     Raises:
         EncoderError: If its files are missing or cannot be read.
     """
+    if home.commit and not has_tokenizer(home.folder):
+        _download(home.name, home.commit, _SMALL)
     if not has_tokenizer(home.folder):
         raise EncoderError(
             f"The tokenizer of {home.name} is missing {home.where}, or cannot be read: there is no file such as"
@@ -176,6 +178,8 @@ def load_extractor(home: Home) -> Any:
     Raises:
         EncoderError: If its file is missing or cannot be read.
     """
+    if home.commit and not has_extractor(home.folder):
+        _download(home.name, home.commit, EXTRACTORS)
     if not has_extractor(home.folder):
         raise EncoderError(
             f"The feature extractor of {home.name} is missing {home.where}: there is no {EXTRACTORS[0]}, which says"
