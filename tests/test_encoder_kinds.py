@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 import notebooks
+from mer_lib.features.checkpoint import extractor_settings
 from mer_lib.features.pretrained import (
     EQUAL,
     SPEECH_KINDS,
@@ -242,6 +243,56 @@ def test_without_its_extractor_an_encoder_of_speech_is_refused(made, tmp_path: P
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(EncoderError, match="The feature extractor of .* is missing in that folder"):
         SpeechEncoder(Pretrained(str(folder)), "cpu")
+
+
+EXTRACTORS = {
+    "says nothing": ("wav2vec2", lambda said: {}, "does not tell do_normalize"),
+    "is of images": ("wav2vec2", lambda said: {"image_processor_type": "ViTImageProcessor"}, "not tell do_normalize"),
+    "says nothing of rate": ("wav2vec2", lambda said: {"do_normalize": False}, "does not tell sampling_rate"),
+    "has a rate of 0": ("wav2vec2", lambda said: said | {"sampling_rate": 0}, "tells a sampling_rate of 0"),
+    "has no rate": ("wav2vec2", lambda said: said | {"sampling_rate": None}, "tells a sampling_rate of None"),
+    "says nothing of bands": ("whisper", lambda said: {"sampling_rate": 16_000}, "does not tell feature_size"),
+    "moves by nothing": ("whisper", lambda said: said | {"hop_length": 0}, "kernel or stride below 1|cannot be read"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("harm", EXTRACTORS)
+def test_no_setting_of_an_extractor_is_filled_in_in_silence(made, tmp_path: Path, harm: str) -> None:
+    kind, change, sentence = EXTRACTORS[harm]
+    folder = damaged(made, tmp_path, kind)
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(EncoderError, match=sentence) as caught:
+        SpeechEncoder(Pretrained(str(folder)), "cpu")
+    assert str(folder) in str(caught.value)
+
+
+def test_settings_of_an_extractor_may_stand_in_the_file_of_a_processor(made, tmp_path: Path) -> None:
+    folder = damaged(made, tmp_path, "whisper")
+    path = folder / "preprocessor_config.json"
+    whole = {"feature_extractor": json.loads(path.read_text()), "processor_class": "WhisperProcessor"}
+    (folder / "processor_config.json").write_text(json.dumps(whole))
+    path.unlink()
+    found = extractor_settings(Pretrained(str(folder)).home())
+    assert (found["sampling_rate"], found["feature_size"]) == (16_000, 80)
+
+
+def test_a_stride_of_nothing_is_refused(made, tmp_path: Path) -> None:
+    folder = damaged(made, tmp_path, "wav2vec2")
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"conv_stride": [0, *config["conv_stride"][1:]]}))
+    with pytest.raises(EncoderError, match="damaged has a kernel or stride below 1"):
+        SpeechEncoder(Pretrained(str(folder)), "cpu")
+
+
+@pytest.mark.parametrize("name", ["../elsewhere/model.safetensors", "/etc/model.safetensors", 3, ""])
+def test_an_index_names_files_beside_it_and_nothing_else(made, tmp_path: Path, name: object) -> None:
+    folder = damaged(made, tmp_path)
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": {"a": name}}))
+    with pytest.raises(EncoderError, match="model.safetensors.index.json of .*damaged cannot be read"):
+        TextEncoder(Pretrained(str(folder)), "cpu")
 
 
 def test_another_tokenizer_makes_another_key(made, tmp_path: Path) -> None:

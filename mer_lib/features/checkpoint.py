@@ -188,6 +188,19 @@ def load_extractor(home: Home) -> Any:
     return load(home, "AutoFeatureExtractor", "feature extractor")
 
 
+def extractor_settings(home: Home) -> dict[str, Any]:
+    """What the file of a feature extractor says itself; the library fills in the rest with defaults in silence."""
+    found: dict[str, Any] = {}
+    for name in EXTRACTORS[::-1]:  # a processor's file may hold the extractor's settings as a part of its own
+        if (home.folder / name).exists():
+            try:
+                settings = json.loads((home.folder / name).read_text(encoding="utf-8"))
+                found |= settings.get("feature_extractor", settings)
+            except (ValueError, AttributeError, TypeError):
+                raise EncoderError(f"{name} of {home.name} cannot be read; restore it, or choose another.") from None
+    return found
+
+
 def load_model(home: Home) -> nn.Module:
     """Load the weights of an encoder, in full precision, for evaluation. Of Whisper the decoder is left out.
 
@@ -255,9 +268,12 @@ def _shards(home: Home, folder: Path) -> list[str]:
         return []
     check_pointers(home.name, [folder / INDEX])
     try:
-        return sorted(set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
+        names = sorted(set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
+        if all(name and Path(name).name == name for name in names):  # files beside the index, as its digest has them
+            return names
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise EncoderError(f"{INDEX} of {home.name} cannot be read; restore it, or choose another encoder.") from None
+        pass
+    raise EncoderError(f"{INDEX} of {home.name} cannot be read; restore it, or choose another encoder.")
 
 
 def _saved(home: Home, folder: Path) -> set[str]:

@@ -27,6 +27,7 @@ from mer_lib.features.checkpoint import (
     EncoderError,
     Home,
     contents,
+    extractor_settings,
     find,
     load_extractor,
     load_model,
@@ -67,7 +68,7 @@ MOST_PIECES = 4096
 PROBE = "The day was glad, and she cried."
 """A plain sentence that every encoder of text must be able to read."""
 
-_PROBED = "1"  # change it whenever a probe refuses more, so that nothing made before it is read
+_PROBED = "2"  # change it whenever a probe refuses more, so that nothing made before it is read
 
 
 @dataclass(frozen=True)
@@ -434,7 +435,16 @@ class SpeechInputs:
         wants = "input_features" if self.whisper else "input_values"
         if wants not in self.extractor.model_input_names:
             raise EncoderError(f"The feature extractor of {asked.name} is that of another kind of encoder; restore it.")
-        self.rate = int(self.extractor.sampling_rate)
+        settings = extractor_settings(home)
+        missing = {"sampling_rate", "feature_size" if self.whisper else "do_normalize"} - set(settings)
+        rate = settings.get("sampling_rate")
+        if missing or not isinstance(rate, int) or rate < 1:
+            problem = f"does not tell {min(missing)}" if missing else f"tells a sampling_rate of {rate}"
+            raise EncoderError(
+                f"The feature extractor of {asked.name} {problem}, and encoders differ in it; restore its"
+                f" {EXTRACTORS[0]}."
+            )
+        self.rate = rate
         self.window: int | None = None
         if self.whisper:
             if self.extractor.feature_size != config.num_mel_bins:
@@ -448,6 +458,8 @@ class SpeechInputs:
         else:
             squeeze = getattr(config, "squeeze_factor", 1)  # SEW: what follows the convolutions sees every other one
             self.strides = [*zip(config.conv_kernel, config.conv_stride, strict=True), (squeeze, squeeze)]
+        if min(size for pair in self.strides for size in pair) < 1:
+            raise EncoderError(f"{asked.name} has a kernel or stride below 1; restore its files, or choose another.")
 
     def __call__(self, wave: np.ndarray, sample_rate: int) -> Tensor:
         """Bring a waveform to the encoder's rate, and normalise it if that is what the encoder was trained on.
