@@ -386,7 +386,7 @@ def ran_alone(book: Book) -> list[str]:
         "So runs a chapter after *Open in Colab*: in an empty folder, with an empty cache, with the book's wheel and no"
         " checkout, and without a network; on the versions in `tests/environments`, which stand in for Colab and for"
         f" the oldest ones that the book admits. Measured {' to '.join(dict.fromkeys([days[0], days[-1]]))} by"
-        " `make colab-check KEEP=1`; no accelerator.",
+        " `make colab-check KEEP=1`, without an accelerator and with other work beside it, so these are upper bounds.",
         "\n".join([f"| chapter | {head} |", "|---" * (1 + 2 * len(names)) + "|", *rows]),
     ]
 
