@@ -351,7 +351,8 @@ def how_it_was_made(book: Book) -> str:
     """A page in Markdown: parameters, versions, and seconds per chapter."""
     from importlib.metadata import version
 
-    parameters = ", ".join(f"{name} `{value}`" for name, value in book.parameters.items() if name != "root")
+    given = {name: value for name, value in book.parameters.items() if name != "root" and value is not None}
+    parameters = ", ".join(f"{name} `{value}`" for name, value in given.items())
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "scikit-learn", "jupyter-book"))
     seconds = {chapter: json.loads(book.record(chapter).read_text())["seconds"] for chapter in book.chapters()}
     rows = [f"| [{name}](notebooks/{name}.ipynb) | {taken:.1f} |" for name, taken in seconds.items()]
