@@ -129,7 +129,7 @@ def caveats(corpus: Corpus) -> list[str]:
     """What must be said beside every answer of a system that was trained on a corpus."""
     if corpus.truth is not None:
         about = (
-            f"{corpus.name} is synthetic speech: a model of it knows nothing of people, and its answer is none on them."
+            f"{corpus.name} is synthetic speech: a model of it knows nothing of people, and says nothing about them."
         )
     else:
         about = f"This model knows the {corpus.table['speaker'].nunique()} speakers of {corpus.name}, and nobody else."

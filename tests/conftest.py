@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 os.environ["MPLBACKEND"] = "Agg"
+os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports the hub's client
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,6 @@ import torch
 
 from mer_lib.corpora.base import EMOTIONS, SAMPLE_RATE, Corpus
 from mer_lib.features.batches import Prepared, prepare
-
-collect_ignore = [] if any("encoders" in argument for argument in sys.argv) else ["encoders"]
-"""Tests that download real encoders run only where they are named: `make test-encoders`."""
 
 HERTZ = {"happy": 220, "sad": 110, "neutral": 150, "angry": 300}
 LEVEL = {"happy": 0.2, "sad": 0.03, "neutral": 0.08, "angry": 0.6}
@@ -79,6 +77,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("LOKY_MAX_CPU_COUNT", "1")
         yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("A test reached for the network.")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 from pathlib import Path
 
 import kinds
@@ -29,15 +28,6 @@ from mer_lib.features.pretrained import (
 )
 
 WORDS = ["She cried.", "The day was glad, and so was she", "glad", "and then it was all right again, all of it"]
-
-
-@pytest.fixture(autouse=True)
-def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise AssertionError("A test reached for the network.")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
 @pytest.fixture(scope="module")
@@ -304,46 +294,45 @@ def test_another_tokenizer_makes_another_key(made, tmp_path: Path) -> None:
     assert Pretrained(str(folder)).key() != before
 
 
-def test_of_a_model_on_the_hub_all_small_files_are_downloaded_before_anything_is_built(
-    made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a first use of `roberta-base` does: the configuration is here, the tokenizer is not yet."""
+COMMIT = "a" * 40
+
+
+@pytest.fixture
+def hub(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Put an encoder of a kind on a hub as `org/tiny`; its configuration is on this machine already."""
     from huggingface_hub.utils import EntryNotFoundError
 
-    hub, asked = Path(made("roberta")), []
-    shot = tmp_path / "models--org--tiny" / "snapshots" / ("a" * 40)
-    shot.mkdir(parents=True)
-    shutil.copy(hub / "config.json", shot)
+    def put(kind: str) -> tuple[Path, list[str]]:
+        there, asked = Path(made(kind)), list[str]()
+        here = tmp_path / "models--org--tiny" / "snapshots" / COMMIT
+        here.mkdir(parents=True)
+        shutil.copy(there / "config.json", here)
 
-    def download(name: str, file: str, revision: str) -> str:
-        asked.append(file)
-        if not (hub / file).exists():
-            raise EntryNotFoundError("404")
-        return str(shutil.copy(hub / file, shot / file))
+        def download(name: str, file: str, revision: str) -> str:
+            asked.append(file)
+            if not (there / file).exists():
+                raise EntryNotFoundError("404")
+            return str(shutil.copy(there / file, here / file))
 
-    monkeypatch.setattr("transformers.utils.cached_file", lambda *_, **__: str(shot / "config.json"))
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+        monkeypatch.setattr("transformers.utils.cached_file", lambda *_, **__: str(here / "config.json"))
+        monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+        return here, asked
+
+    return put
+
+
+def test_of_a_model_on_the_hub_all_small_files_are_downloaded_before_anything_is_built(hub) -> None:
+    """What a first use of `roberta-base` does: the configuration is here, the tokenizer is not yet."""
+    _, asked = hub("roberta")
     encoder = TextEncoder(Pretrained("org/tiny"), "cpu")
     assert {"tokenizer.json", "model.safetensors"} <= set(asked)
     assert len(encoder.prepare.tokenizer) == len(kinds.tokenizer())
-    assert "a" * 40 in Pretrained("org/tiny").key()
+    assert COMMIT in Pretrained("org/tiny").key()
 
 
-def test_what_an_earlier_use_left_out_is_downloaded_when_it_is_needed(
-    made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_an_earlier_use_left_out_is_downloaded_when_it_is_needed(hub) -> None:
     """Whisper, of which somebody fetched the tokenizer only: what prepares its sound is still to come."""
-    hub, asked = Path(made("whisper")), []
-    shot = tmp_path / "models--org--tiny" / "snapshots" / ("b" * 40)
-    shot.mkdir(parents=True)
-    shutil.copy(hub / "config.json", shot)
-    (shot / "tokenizer.json").write_text("{}")
-
-    def download(name: str, file: str, revision: str) -> str:
-        asked.append(file)
-        return str(shutil.copy(hub / file, shot / file))
-
-    monkeypatch.setattr("transformers.utils.cached_file", lambda *_, **__: str(shot / "config.json"))
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    here, asked = hub("whisper")
+    (here / "tokenizer.json").write_text("{}")
     SpeechEncoder(Pretrained("org/tiny"), "cpu")
     assert "preprocessor_config.json" in asked

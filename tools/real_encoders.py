@@ -152,7 +152,7 @@ def chosen(corpus: Corpus, each: int) -> list[str]:
 
 
 def random_twin(folder: Path, target: Path) -> Path:
-    """Save the same encoder with random weights, as spread as those of the trained one are."""
+    """Save the same encoder as it is before any training: with the random weights that transformers begins with."""
     import transformers
 
     torch.manual_seed(SEED)

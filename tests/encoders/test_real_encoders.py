@@ -54,7 +54,7 @@ def test_both_encoders_give_each_input_what_it_gets_alone(folders) -> None:
             together, alone = encoder.vectors(inputs), [encoder.vectors([x])[0] for x in inputs]
         for found, expected in zip(together, alone, strict=True):
             assert found.isfinite().all()
-            torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+            torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -62,7 +62,8 @@ def test_the_states_that_ship_are_those_of_the_encoder(folders, name: str) -> No
     corpus, (ids, held) = corpora.load("duet-i"), stored.shipped_states(name)
     some = list(range(0, len(ids), len(ids) // 8))
     made = real_encoders.states(corpus, [ids[i] for i in some], Pretrained(str(folders[name]), ALL))
-    np.testing.assert_allclose(made, held["trained"][some].astype(np.float32), atol=2e-2, rtol=2e-2)
+    step = np.spacing(np.abs(held["trained"][some]))  # of half precision, since other processors round otherwise
+    assert (np.abs(made - held["trained"][some].astype(np.float32)) <= step.astype(np.float32)).all()
 
 
 def test_a_training_on_a_real_encoder_beats_guessing_by_far(folders, tmp_path, monkeypatch) -> None:
