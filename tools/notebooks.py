@@ -153,7 +153,7 @@ def frame() -> list[NotebookNode]:
     install = INSTALL.format(repository=repository(), version=version())
     parameters = "\n".join(
         [
-            "# What this chapter runs on; `make book` fills these in.",
+            "# Settings: leave as they are, or name a corpus of your own.",
             *(f"{name} = {value!r}".replace("'", '"') for name, value in DEFAULTS.items()),
         ]
     )
